@@ -1,0 +1,24 @@
+// Taking the image of a stopped process at home.
+#pragma once
+#include "loader/image.h"
+#include "protocol/unique_fd.h"
+#include <functional>
+
+namespace omx {
+
+// A file that the image maps, opened read-only on the very inode that is mapped; the callee keeps it and gives its key.
+using FileRegistrar = std::function<Result<FileKey>(UniqueFd file, const std::string& path)>;
+
+// Captures `pid`, which is in a ptrace stop right after a successful execve (system-call-exit stop), with one thread.
+// Reads /proc/PID/{maps,pagemap,mem,stat,status,auxv,comm}. Nothing in the process changes.
+// An error says why it can't leave (32-bit program, unknown mapping …).
+Result<Image> capture_exec(HomePid pid, const FileRegistrar&);
+
+// One line of /proc/PID/maps.
+struct MapsEntry { uint64_t start, end, offset; uint32_t prot; bool shared; uint32_t dev_major, dev_minor; uint64_t inode; std::string path; };
+Result<std::vector<MapsEntry>> parse_maps(std::string_view text);
+
+// fstat plus the racy-git rule; `boot` files only: regular files. handle is 0, the caller sets it.
+Result<FileKey> key_of(int fd);
+
+}  // namespace omx

@@ -1,0 +1,37 @@
+// The node's cache of home files: sealed, read-only memfds, found by (user, home, FileKey), stored once per content
+// (SHA-256, computed here: S3). The daemon owns it; workers ask over a socketpair made before they lock themselves in.
+#pragma once
+#include "protocol/frames.h"
+#include "protocol/unique_fd.h"
+#include <memory>
+
+namespace omx {
+
+class FileCache {
+public:
+    explicit FileCache(uint64_t limit_bytes);
+    ~FileCache();
+    // Serves one request that waits on `socket` (the daemon's end of a worker's socketpair). Requests of a socket act
+    // for `owner`, a text naming user and home ("uid@boot_id"). An error: the worker is gone or talks nonsense; drop it.
+    Status serve(int socket, const std::string& owner);
+    uint64_t bytes_held() const;
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+// A connected pair (SOCK_SEQPACKET): .first for the daemon, .second for the worker.
+Result<std::pair<UniqueFd, UniqueFd>> cache_socketpair();
+
+// The worker's side; blocking, one request at a time.
+class CacheClient {
+public:
+    explicit CacheClient(UniqueFd socket);
+    // The sealed memfd of that content, or an invalid fd when the cache does not hold it.
+    Result<UniqueFd> find(const FileKey&);
+    // Hands over a freshly filled memfd; gives back the canonical sealed one (another home's equal file, perhaps).
+    Result<UniqueFd> store(const FileKey&, UniqueFd content);
+private:
+    UniqueFd socket_;
+};
+
+}  // namespace omx

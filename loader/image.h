@@ -1,0 +1,71 @@
+// The image of a stopped process: the unit that travels. Description only; contents of memory that is the process's
+// own are in it, contents of files are named by FileKey and fetched or found in the node's cache.
+#pragma once
+#include "protocol/frames.h"
+#include <sys/user.h>
+
+namespace omx {
+
+enum class RegionKind : uint8_t {
+    anonymous,        // private anonymous memory
+    file,             // MAP_PRIVATE of a regular file
+    stack,            // the main thread's growing stack
+    vdso,             // where home has its vDSO: ours goes there
+    shared_anonymous,
+};
+
+struct Region {
+    uint64_t start = 0, end = 0;        // page aligned, in the guest's address space
+    uint32_t prot = 0;                  // PROT_* bits
+    RegionKind kind = RegionKind::anonymous;
+    int32_t file = -1;                  // index into Image::files when kind == file
+    uint64_t file_offset = 0;           // bytes
+};
+
+// Bytes that differ from what the region would hold by itself (zeroes, or the file's content). Page-wise, but a run
+// may start and end within a page where the rest is as it would be.
+struct Content {
+    uint64_t address = 0;
+    View data;                          // into the encoded image when decoded, else into Image::storage
+};
+
+// What PR_SET_MM_MAP restores (prctl(2)); read from /proc/PID/stat and the auxv.
+struct MmFields {
+    uint64_t start_code = 0, end_code = 0, start_data = 0, end_data = 0, start_brk = 0, brk = 0, start_stack = 0;
+    uint64_t arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
+};
+
+struct ThreadState {
+    HomeTid tid;
+    user_regs_struct regs{};            // rip, rsp, fs_base … as they must be when the guest goes on
+    Bytes xstate;                       // NT_X86_XSTATE, empty: as after exec
+    uint64_t blocked = 0;               // signal mask
+    uint64_t altstack_sp = 0, altstack_size = 0; int32_t altstack_flags = 2 /* SS_DISABLE */;
+    uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0; uint32_t rseq_size = 0, rseq_signature = 0;
+};
+
+struct SignalAction { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0; };
+
+struct MemoryLimits { uint64_t as_soft, as_hard, data_soft, data_hard, stack_soft, stack_hard; };
+
+struct Image {
+    HomePid pid;
+    std::vector<ThreadState> threads;        // leader first
+    std::vector<Region> regions;             // ascending, without overlap
+    std::vector<FileKey> files;
+    std::vector<Content> contents;
+    MmFields mm;
+    Bytes auxv;                              // as in /proc/PID/auxv
+    std::array<SignalAction, 64> actions{};  // handler 0 default, 1 ignored; [signo - 1]
+    MemoryLimits limits{};
+    uint32_t personality = 0;
+    std::string name;                        // comm, at most 15 bytes
+    Bytes storage;                           // backs `contents` on the capturing side
+
+    void encode(Writer&) const;
+    // Checks everything a node must not trust: alignment, order, overlap, user range, indices, sizes.
+    // The views in `contents` point into `body`.
+    static Result<Image> decode(View body);
+};
+
+}  // namespace omx

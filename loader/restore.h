@@ -1,0 +1,30 @@
+// Rebuilding an image inside a stub. The stub is a tiny static program (loader/stub/) exec'ed under the guest's
+// filter; it asks the worker for its plan by a system call number that Linux does not have, maps the plan at an
+// address free in the image, and the runner code in it does every operation in order and ends in rt_sigreturn.
+// While a guest is restoring, its worker answers every notification but the two below with CONTINUE.
+#pragma once
+#include "loader/image.h"
+#include "protocol/unique_fd.h"
+
+namespace omx {
+
+// Stub -> worker. The worker installs Plan::memfd at kPlanFd and Plan::files[i] at kPlanFd + 1 + i (ADDFD, SETFD),
+// then answers 0.
+constexpr uint32_t kStubWantsPlan = 0x6f6d7801;
+// Last call of the runner: everything is in place; args[0] is 0, or -errno with args[1] the index of the operation
+// that failed. From the answer on the guest's own code runs.
+constexpr uint32_t kStubReady = 0x6f6d7802;
+constexpr int kPlanFd = 3;
+
+// The stub's ELF file, embedded in the binary; the worker writes it to its root as /stub.
+View stub_elf();
+
+struct Plan {
+    UniqueFd memfd;
+    std::vector<int> files;        // borrowed descriptors, in Image::files order
+    std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
+};
+// `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/).
+Result<Plan> plan_restore(const Image& image, std::span<const int> files);
+
+}  // namespace omx

@@ -1,0 +1,121 @@
+// Every message of the link: one enum value, one struct, one row in docs/protocol.md.
+// Frame on the wire: FrameHeader, then `length` bytes of body. encode() gives the body only.
+// Whatever comes from the peer is checked, never asserted: decode() refuses trailing or missing bytes.
+#pragma once
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "protocol/types.h"
+#include <array>
+#include <signal.h>
+
+namespace omx {
+
+constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
+
+enum class FrameType : uint16_t {
+    hello = 1,        // both ways, first
+    refuse = 2,       // node -> home, instead of hello: one sentence why; the link then closes
+    call = 10,        // node -> home: a guest's system call (body: protocol/marshal.h)
+    reply = 11,       // home -> node: its answer
+    image = 12,       // home -> node: take in this process (first launch, or after a successful exec)
+    image_done = 13,  // node -> home: the image runs, or why it can't
+    signal = 14,      // home -> node: deliver this signal to the guest
+    kill = 15,        // home -> node: end this guest process now; answered by gone
+    gone = 16,        // node -> home: the guest process has ended; nothing of it runs any more
+    lost = 17,        // node -> home: the guest was ended for a reason a person must read ("not yet", out of memory …)
+    file_get = 18,    // node -> home: content of a file known by handle
+    file_data = 19,   // home -> node (bulk)
+    file_done = 20,   // node -> home: handle no longer needed
+    freeze = 21,      // home -> node: stop (or thaw) a guest process: job control at home
+    mask = 22,        // node -> home: the thread's signal mask changed natively (a handler returned)
+    ping = 23,        // both ways, answered by pong with the same body; tests and latency measurements
+    pong = 24,
+};
+const char* name(FrameType);
+
+struct FrameHeader {          // 16 bytes, no padding
+    uint32_t length;          // of the body, in bytes
+    uint16_t type;            // FrameType
+    uint16_t flags;           // must be 0
+    uint64_t id;              // call and reply: which call; file_get and file_data: which request; else 0
+};
+static_assert(sizeof(FrameHeader) == 16);
+
+// What a CPU offers, as far as a program can see it without privilege: raw CPUID leaves in a fixed order
+// (see loader/cpu.h) so that the check "node within home" is one masked comparison.
+using CpuFeatures = std::array<uint32_t, 32>;
+
+struct Hello {
+    uint32_t version = kProtocolVersion;
+    uint32_t uid = 0;               // effective uid of the sender
+    uint32_t pid_max = 0;           // home: greatest pid that may occur; node: greatest it can give
+    uint32_t job = 0;               // home: a number for logs (pid of the supervisor)
+    CpuFeatures cpu{};
+    std::string host;               // name of the node / of the home
+    std::string kernel;             // uname -r
+    std::string command;            // home: command line of the job, for the node's log and its policy
+    std::string boot_id;            // /proc/sys/kernel/random/boot_id of home: part of every file's identity
+
+    void encode(Writer&) const;
+    static Result<Hello> decode(View);
+};
+
+// Refuse: text only.
+struct Refuse { std::string reason; void encode(Writer&) const; static Result<Refuse> decode(View); };
+
+// `image` is an encoded Image (loader/image.h). `tid` is the thread that called execve (its number before the
+// exec; afterwards the process's only thread has tid == pid). `is_exec`: the guest `pid` exists on the node and is
+// at its execve; else the worker makes a new stub.
+struct ImageFrame {
+    HomePid pid;
+    HomeTid tid;
+    bool is_exec = false;
+    View image;
+    void encode(Writer&) const;
+    static Result<ImageFrame> decode(View);
+};
+struct ImageDone { HomePid pid; std::string error; /* empty: it runs */ void encode(Writer&) const; static Result<ImageDone> decode(View); };
+
+// tid 0: process-directed (the node's kernel chooses the thread). info.si_signo is the signal.
+struct SignalFrame { HomePid pid; HomeTid tid; siginfo_t info{}; void encode(Writer&) const; static Result<SignalFrame> decode(View); };
+struct KillFrame { HomePid pid; void encode(Writer&) const; static Result<KillFrame> decode(View); };
+
+// wait_status as of waitpid(2). cpu_us: user + system time on the node; max_rss_kib there.
+struct GoneFrame {
+    HomePid pid;
+    int32_t wait_status = 0;
+    uint64_t user_us = 0, system_us = 0, max_rss_kib = 0, wall_us = 0;
+    void encode(Writer&) const;
+    static Result<GoneFrame> decode(View);
+};
+// The guest is already gone when this is sent. `reason` is a full line without "omxsup: " and newline.
+// `call` names the system call for --stats when it is a "not yet", else "".
+struct LostFrame { HomePid pid; std::string reason; std::string call; void encode(Writer&) const; static Result<LostFrame> decode(View); };
+
+struct FileGet { uint64_t handle = 0, offset = 0; uint64_t bytes = 0; void encode(Writer&) const; static Result<FileGet> decode(View); };
+// Answers a FileGet, in one or more frames of the same id with rising offsets; `last` ends it. A short file ends early.
+// error: errno of home's read, 0 if fine.
+struct FileData { uint64_t handle = 0, offset = 0; int32_t error = 0; bool last = false; View data; void encode(Writer&) const; static Result<FileData> decode(View); };
+struct FileDone { uint64_t handle = 0; void encode(Writer&) const; static Result<FileDone> decode(View); };
+struct FreezeFrame { HomePid pid; bool frozen = false; void encode(Writer&) const; static Result<FreezeFrame> decode(View); };
+struct MaskFrame { HomeTid tid; uint64_t mask = 0; void encode(Writer&) const; static Result<MaskFrame> decode(View); };
+
+// What home knows of a file whose content the node wants (exec images, private mappings).
+// `key` decides whether the node's cache may answer: two equal keys of one home mean equal content.
+// cacheable is false for files changed within the last two clock ticks (racy-git rule) or that somebody writes.
+struct FileKey {
+    uint64_t handle = 0;            // for FileGet, valid until FileDone
+    uint64_t device = 0, inode = 0, bytes = 0;
+    int64_t mtime_ns = 0, ctime_ns = 0;
+    bool cacheable = false;
+    void encode(Writer&) const;
+    static FileKey read(Reader&);
+    bool same_content(const FileKey& o) const {
+        return device == o.device && inode == o.inode && bytes == o.bytes && mtime_ns == o.mtime_ns && ctime_ns == o.ctime_ns;
+    }
+};
+
+template <class Frame> Bytes encode_frame(const Frame& f) { Bytes b; Writer w(b); f.encode(w); return b; }
+
+}  // namespace omx

@@ -1,0 +1,73 @@
+// A system call's way from the guest to its deputy and back, driven by the table's rows alone: no call has code of
+// its own here unless its row says `special`. Both ends compute sizes from the row and the arguments; home recomputes
+// everything and refuses a frame that does not agree (S5), so that only pointers built by home reach the deputy.
+//
+// Bad pointers (F23, F24): an in-buffer of which only the first k bytes are readable travels as k bytes and is laid
+// out so that it ends at a guard page; one that is not readable at all becomes an unmapped address: home's kernel
+// then reports EFAULT in its own order. Out-buffers are checked for writability before the call is forwarded and
+// treated the same way. NULL stays NULL.
+#pragma once
+#include "protocol/frames.h"
+#include "protocol/guest_memory.h"
+#include "protocol/table.h"
+
+namespace omx {
+
+using CallArgs = std::array<uint64_t, 6>;
+
+// ---- on the node ----
+
+// Appends the body of a `call` frame. An error is a person's sentence (for example: more than 2 GiB of iovecs).
+Status encode_call(HomeTid tid, uint32_t nr, const CallArgs& args, GuestMemory&, Writer& out);
+
+struct ReplyHead {
+    int64_t result = 0;          // as in rax: value or -errno
+    uint16_t restart = 0;        // 0, or the restart class at the deputy's signal stop: 512, 513, 514 or 516
+};
+struct Reply {
+    ReplyHead head;
+    View attachment;             // call specific (FileKey after mmap), empty otherwise
+};
+// Reads a `reply` body and writes the out-buffers into the guest. `args` are those of the call.
+Result<Reply> apply_reply(View body, uint32_t nr, const CallArgs& args, GuestMemory&);
+
+// ---- at home ----
+
+// Memory that both the supervisor and the deputy that runs the call can address.
+class Arena {
+public:
+    struct Piece {
+        std::byte* ours = nullptr;
+        DeputyAddr theirs;
+    };
+    virtual ~Arena() = default;
+    virtual Piece allocate(size_t bytes, size_t alignment) = 0;
+    virtual Piece allocate_before_guard(size_t bytes) = 0;      // the byte behind the piece is not mapped for the deputy
+    virtual DeputyAddr bad_address() const = 0;                 // never mapped there
+};
+
+struct OutPiece {                // an out-buffer as laid out, with all that is needed to send it back
+    const std::byte* ours;
+    uint32_t capacity;           // bytes laid out
+    uint8_t argument, part;      // part: index within iovec or msghdr pieces
+    // … the implementation may add fields; users treat it as opaque
+    uint32_t rule = 0;
+};
+
+struct HomeCall {
+    HomeTid tid;
+    uint32_t nr = 0;
+    CallArgs guest{};            // as the guest made it: for policy, trace and life calls
+    CallArgs deputy{};           // as the deputy must make it: pointers into the arena
+    std::vector<OutPiece> outs;
+    size_t in_bytes = 0, out_capacity = 0;
+};
+// Checks the body against the row and lays everything out. The caller has checked that the row's place allows it.
+Result<HomeCall> decode_call(View body, Arena&);
+// tid, nr and raw args only, with a minimal check; to choose the arena before decode_call.
+struct CallHead { HomeTid tid; uint32_t nr = 0; CallArgs args{}; };
+Result<CallHead> peek_call(View body);
+
+void encode_reply(const HomeCall&, const ReplyHead&, Writer& out, View attachment = {});
+
+}  // namespace omx
