@@ -1,0 +1,26 @@
+// `omxsup node`: the daemon that lets guests of other machines run here. It listens, looks who connects, forks one
+// session per connection, owns the file cache, and holds none of the guests' affairs itself.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace omx {
+
+struct NodeOptions {
+    std::string listen;                        // HOST:PORT (port 0: any free one), [V6]:PORT or unix:PATH
+    std::string name;                          // empty: the host's name
+    bool low_latency = false;                  // hold /dev/cpu_dma_latency at 0 so that idle CPUs wake fast
+    bool insecure = false;                     // serve whoever connects, not only processes of our own user
+    std::string link = "auto";                 // auto, io_uring or epoll: how event loops wait
+    uint64_t cache_bytes = 1024ull << 20;      // file contents kept for further guests
+    bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
+};
+
+// Runs in the foreground until SIGTERM or SIGINT. The exit status: 0, or 125 when the node could not start.
+int node_main(const NodeOptions&);
+
+// One session on an already connected stream socket, for `omxsup run --local-node`: the same sandbox, the same worker,
+// a cache of its own. Called in a forked child that has nothing else to do; returns the status to exit with.
+int embedded_node(int socket, const NodeOptions&);
+
+}  // namespace omx
