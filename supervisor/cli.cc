@@ -1,0 +1,140 @@
+#include "supervisor/cli.h"
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <fmt/format.h>
+
+namespace omx {
+namespace {
+
+constexpr const char* kVersion = "omxsup " OMX_VERSION;
+struct Parsed {
+    RunOptions run;
+    NodeOptions node;
+    DoctorOptions doctor;
+    SyscallsOptions syscalls;
+    bool local_node = false, home = false, json = false, markdown = false;
+    std::string stats, trace;            // empty: stderr
+};
+
+void add_link_option(CLI::App& app, std::string& link) {
+    // Hidden: only tests and fault-finding want to force the fallback.
+    app.add_option("--link", link)->check(CLI::IsMember({"auto", "io_uring", "epoll"}))->group("");
+}
+
+CLI::App* add_run(CLI::App& app, Parsed& p) {
+    auto run = app.add_subcommand("run", "Run COMMAND on another node, or as told");
+    run->footer("omxsup run [OPTIONS] [--] COMMAND [ARG...]: COMMAND begins at the first word that is no option.\n"
+                "Without --on, --local-node and --home: the node named by $OMXSUP_ON if that is set, else home.");
+    auto on = run->add_option("--on", p.run.node, "Node to run on: HOST:PORT or unix:PATH")->type_name("ADDR");
+    auto local = run->add_flag("--local-node", p.local_node, "Run on a node started on this machine for this job only");
+    auto home = run->add_flag("--home", p.home, "Run here, untouched");
+    on->excludes(local, home);
+    local->excludes(home);
+    auto report = [run](const char* option, std::string& file, const char* what) {
+        run->add_option(option, file, what)->expected(0, 1)->type_name("[=FILE]");
+    };
+    report("--stats", p.stats, "At the end tell what the job cost, to FILE or stderr");
+    report("--trace", p.trace, "Tell every forwarded call, to FILE or stderr");
+    add_link_option(*run, p.run.link);
+    return run;
+}
+
+CLI::App* add_node(CLI::App& app, Parsed& p) {
+    auto node = app.add_subcommand("node", "Take in programs from other machines");
+    node->add_option("--listen", p.node.listen, "HOST:PORT or unix:PATH")->required()->type_name("ADDR");
+    node->add_option("--name", p.node.name, "Name to show (default: the host's)");
+    node->add_flag("--low-latency", p.node.low_latency, "Keep the CPUs out of deep sleep (needs /dev/cpu_dma_latency)");
+    node->add_flag("--insecure", p.node.insecure, "Serve whoever connects: links aren't encrypted or authenticated yet");
+    node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")->transform(CLI::AsSizeValue(false));
+    node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
+    add_link_option(*node, p.node.link);
+    return node;
+}
+
+CLI::App* add_doctor(CLI::App& app, Parsed& p) {
+    auto doctor = app.add_subcommand("doctor", "Try out what this kernel, and that node, offer");
+    doctor->add_option("NODE", p.doctor.node, "HOST:PORT or unix:PATH of a node to try");
+    doctor->add_flag("--json", p.doctor.json, "Print JSON");
+    return doctor;
+}
+
+CLI::App* add_syscalls(CLI::App& app, Parsed& p) {
+    auto syscalls = app.add_subcommand("syscalls", "Print where each system call runs");
+    auto json = syscalls->add_flag("--json", p.json, "Print JSON");
+    syscalls->add_flag("--markdown", p.markdown, "Print docs/syscalls.md")->excludes(json);
+    return syscalls;
+}
+
+// Where COMMAND begins in `run`'s words: behind "--" or at the first word that is no option. CLI11 has prefix_command
+// for this, but lets "--" through in some places only, so COMMAND is cut off before CLI11 sees it.
+int find_command(const CLI::App& run, int argc, char** argv) {
+    int at = 2;
+    for (; at < argc && argv[at][0] == '-' && argv[at][1] != 0; ++at) {
+        if (std::string_view(argv[at]) == "--") return at;
+        auto option = run.get_option_no_throw(argv[at]);           // null for --on=X too, which has its value with it
+        if (option != nullptr && option->get_items_expected_min() > 0) ++at;
+    }
+    return std::min(at, argc);
+}
+
+std::string finish_run(const CLI::App& run, Parsed& p) {
+    using Where = RunOptions::Where;
+    if (p.local_node) {
+        p.run.where = Where::local_node;
+    } else if (run.count("--on") != 0) {
+        p.run.where = Where::on;
+    } else if (!p.home) {
+        const char* on = std::getenv("OMXSUP_ON");
+        p.run.node = on ? on : "";
+        p.run.where_defaulted = p.run.node.empty();
+        p.run.where = p.run.where_defaulted ? Where::home : Where::on;
+    }
+    if (p.run.where == Where::on && p.run.node.empty()) return "run: --on needs an address";
+    if (run.count("--stats") != 0) p.run.stats = p.stats;
+    if (run.count("--trace") != 0) p.run.trace = p.trace;
+    return p.run.command.empty() ? "run: a COMMAND is missing" : "";
+}
+
+std::unexpected<Finished> wrong(std::string what) {
+    for (char& c : what) c = c == '\n' ? ' ' : c;      // one line, whatever CLI11 has to say
+    fmt::print(stderr, "omxsup: {} (see omxsup --help)\n", what);
+    return std::unexpected(Finished{kExitOurFailure});
+}
+
+}  // namespace
+
+std::expected<Invocation, Finished> parse_command_line(int argc, char** argv) {
+    CLI::App app("omxsup: run a program on another Linux machine as if it ran here", "omxsup");
+    app.set_version_flag("--version", kVersion);
+    app.require_subcommand(1);
+    Parsed p;
+    auto run = add_run(app, p);
+    auto node = add_node(app, p);
+    auto doctor = add_doctor(app, p);
+    add_syscalls(app, p);
+    int ours = argc;
+    if (argc > 1 && std::string_view(argv[1]) == "run") {
+        ours = find_command(*run, argc, argv);
+        int command = ours < argc && std::string_view(argv[ours]) == "--" ? ours + 1 : ours;
+        p.run.command.assign(argv + command, argv + argc);
+    }
+    try {
+        app.parse(ours, argv);
+    } catch (const CLI::Success& asked) {              // --help, --version
+        return std::unexpected(Finished{app.exit(asked)});
+    } catch (const CLI::ParseError& mistake) {
+        return wrong(mistake.what());
+    }
+    if (run->parsed()) {
+        if (auto mistake = finish_run(*run, p); !mistake.empty()) return wrong(mistake);
+        return std::move(p.run);
+    }
+    if (node->parsed()) return std::move(p.node);
+    if (doctor->parsed()) return std::move(p.doctor);
+    using Format = SyscallsOptions::Format;
+    p.syscalls.format = p.json ? Format::json : p.markdown ? Format::markdown : Format::text;
+    return p.syscalls;
+}
+
+}  // namespace omx
