@@ -1,0 +1,69 @@
+// The job's processes and threads at home, as the supervisor keeps them. Plain records: what happens to them is in
+// job_*.cc, one file per kind of event.
+#pragma once
+#include "protocol/marshal.h"
+#include "supervisor/slots.h"
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+namespace omx {
+
+struct DeputyProcess;
+
+// A call in flight: from its frame to its reply.
+struct ActiveCall {
+    uint64_t id = 0;                         // of the frame; 0: one of ours, nobody waits for a reply
+    HomeCall call;
+    std::unique_ptr<SlotArena> arena;
+    unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
+    uint16_t restart = 0;                    // see ReplyHead
+    // clone: the new task's id, set by the ptrace event; the reply waits until it stands ready.
+    HomeTid child;
+    std::optional<unsigned> child_slot;
+    std::chrono::steady_clock::time_point since;
+    std::string text;                        // for --trace
+};
+
+struct DeputyThread {
+    enum class State {
+        unborn,       // announced by its parent's clone, not stopped yet
+        preparing,    // between exec or fork and its first wait in the blob
+        idle,         // waits in the blob
+        calling,      // its slot is posted
+        ended,
+    };
+    HomeTid tid;
+    DeputyProcess* process = nullptr;
+    State state = State::unborn;
+    unsigned slot = 0;
+    std::optional<ActiveCall> active;
+    std::optional<std::pair<uint64_t, Bytes>> waiting;    // a call that came before the thread was ready
+    bool exit_expected = false;                            // its exit is of our making
+    std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
+
+    bool active_for_guest() const { return active && active->id != 0; }
+};
+
+struct DeputyProcess {
+    HomePid pid;
+    std::string program;                      // for policy and stats
+    bool away = false;                        // a guest of it exists on the node
+    bool exec_in_progress = false;
+    bool ending = false;                      // exit or a fatal signal has been let through
+    bool guest_gone = false;
+    bool kill_sent = false;
+    std::unique_ptr<SlotMemory> slots;
+    UniqueFd pidfd;
+    std::unordered_map<HomeTid, std::unique_ptr<DeputyThread>> threads;
+    // Threads held at a fatal signal or at their exit until the node confirms that nothing of the guest runs.
+    struct Held { HomeTid tid; int signal; };
+    std::vector<Held> held;
+    std::optional<std::string> end_line;      // what it will say when the node has ended its guest
+    std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
+    std::vector<SlotOp> emptying;             // first operations of a process that was captured
+    std::chrono::steady_clock::time_point away_since;
+};
+
+}  // namespace omx

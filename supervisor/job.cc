@@ -1,0 +1,216 @@
+#include "supervisor/job.h"
+#include <algorithm>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+namespace omx {
+
+Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link) {
+    stats_.node = setup_.node_name;
+    stats_.where_defaulted = setup_.where_defaulted;
+    auto p = std::make_unique<Process>();
+    p->pid = setup_.root;
+    auto& root = *p;
+    processes_.emplace(setup_.root, std::move(p));
+    add_thread(root, HomeTid(setup_.root.value), 0);
+}
+
+Status Job::run() {
+    sigset_t chld;
+    sigemptyset(&chld);
+    sigaddset(&chld, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &chld, nullptr);
+    children_ = UniqueFd(signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!children_) return fail_errno("signalfd");
+    loop_.watch_readable(children_.get(), [this] { on_children(); });
+    loop_.watch_readable(link_.fd(), [this] { on_link(); });
+    on_children();                                   // stops from before the descriptor existed
+    while (!processes_.empty()) {
+        auto ran = loop_.run_once(send_files() ? 0 : -1);
+        if (!ran) return std::unexpected(ran.error());
+    }
+    return {};
+}
+
+Job::Thread* Job::thread(HomeTid tid) {
+    auto it = threads_.find(tid);
+    return it == threads_.end() ? nullptr : it->second;
+}
+
+Job::Process* Job::process(HomePid pid) {
+    auto it = processes_.find(pid);
+    return it == processes_.end() ? nullptr : it->second.get();
+}
+
+Job::Thread& Job::add_thread(Process& p, HomeTid tid, unsigned slot) {
+    auto t = std::make_unique<Thread>();
+    t->tid = tid;
+    t->process = &p;
+    t->slot = slot;
+    auto& added = *t;
+    p.threads[tid] = std::move(t);
+    threads_[tid] = &added;
+    return added;
+}
+
+void Job::say(std::string_view line) {
+    auto text = fmt::format("omxsup: {}\n", line);
+    (void)!write(setup_.messages.get(), text.data(), text.size());
+}
+
+void Job::on_link() {
+    while (link_up_) {
+        auto frame = link_.receive();
+        if (!frame) return link_lost(frame.error());
+        if (!*frame) return;
+        on_frame(**frame);
+    }
+}
+
+void Job::on_frame(const Frame& f) {
+    auto with = [&]<class Message>(void (Job::*handler)(const Message&)) {
+        auto m = Message::decode(f.body);
+        if (!m) return link_lost(m.error());
+        (this->*handler)(*m);
+    };
+    switch (f.type) {
+        case FrameType::call: return on_call(f.id, f.body);
+        case FrameType::image_done: return with(&Job::on_image_done);
+        case FrameType::gone: return with(&Job::on_gone);
+        case FrameType::lost: return with(&Job::on_lost);
+        case FrameType::mask: return with(&Job::on_mask);
+        case FrameType::file_done: return with(&Job::on_file_done);
+        case FrameType::file_get: {
+            auto m = FileGet::decode(f.body);
+            return m ? on_file_get(f.id, *m) : link_lost(m.error());
+        }
+        case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
+        default: return link_lost({fmt::format("the node sent a {} frame, which only home may send", name(f.type))});
+    }
+}
+
+void Job::link_lost(const Error& why) {
+    if (!link_up_) return;
+    link_up_ = false;
+    loop_.unwatch_readable(link_.fd());
+    auto line = fmt::format("lost the link to node {}: {}", setup_.node_name, why.what);
+    for (auto& [pid, p] : processes_) {
+        if (!p->away || p->guest_gone) continue;
+        p->guest_gone = true;                        // as far as home can ever know
+        if (p->held.empty()) end_with_line(*p, line);
+        else release_held(*p);
+    }
+}
+
+void Job::on_image_done(const ImageDone& done) {
+    if (done.error.empty()) return;
+    if (auto p = process(done.pid)) {
+        p->guest_gone = true;
+        end_with_line(*p, fmt::format("node {} can't run {}: {}", setup_.node_name, p->program, done.error));
+    }
+}
+
+void Job::on_gone(const GoneFrame& gone) {
+    auto p = process(gone.pid);
+    if (!p) return;
+    stats_.processes.push_back({gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
+    p->guest_gone = true;
+    if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
+    if (!p->held.empty()) return release_held(*p);
+    if (p->ending) return;
+    if (WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL)
+        return end_with_line(*p, fmt::format("{} was killed on node {} (out of memory there?)", p->program, setup_.node_name));
+    end_like_guest(*p, gone.wait_status);
+}
+
+void Job::on_lost(const LostFrame& lost) {
+    auto p = process(lost.pid);
+    if (!p) return;
+    if (!lost.call.empty()) stats_.not_yet[lost.call]++;
+    stats_.processes.push_back({lost.pid.value, p->program, "away", lost.reason, 0, 0, 0, 0});
+    p->guest_gone = true;
+    if (p->held.empty()) end_with_line(*p, lost.reason);
+    else release_held(*p);
+}
+
+void Job::on_mask(const MaskFrame& m) {
+    auto t = thread(m.tid);
+    if (t && t->state == Thread::State::idle) post_ours(*t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(*t, &m.mask, sizeof m.mask), 0, 8, 0, 0})});
+}
+
+// ---- ends ----
+
+void Job::end_like_guest(Process& p, int status) {
+    p.ending = true;
+    if (WIFEXITED(status)) return run_now(p, {op(SYS_exit_group, {static_cast<uint64_t>(WEXITSTATUS(status))})});
+    // Dying of a signal: its default action in a deputy whose mask lets it through. `ending` lets it pass.
+    auto signal = static_cast<uint64_t>(WTERMSIG(status));
+    auto& t = *p.threads.begin()->second;
+    struct { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0, unblock; } data;
+    data.unblock = uint64_t{1} << (signal - 1);
+    uint64_t at = own_data(t, &data, sizeof data);
+    run_now(p, {op(SYS_rt_sigaction, {signal, at, 0, 8}), op(SYS_rt_sigprocmask, {SIG_UNBLOCK, at + offsetof(decltype(data), unblock), 0, 8}),
+                op(SYS_tgkill, {static_cast<uint64_t>(p.pid.value), static_cast<uint64_t>(t.tid.value), signal}), op(SYS_exit_group, {128 + signal})});
+}
+
+// The process's memory is lost or can't go on: its deputy says so on its own stderr and exits 125.
+void Job::end_with_line(Process& p, const std::string& line) {
+    p.ending = true;
+    auto text = fmt::format("omxsup: {}\n", line);
+    auto& t = *p.threads.begin()->second;
+    run_now(p, {op(SYS_write, {2, own_data(t, text.data(), text.size()), text.size()}), op(SYS_exit_group, {125})});
+}
+
+// Ends a guest because of something only home knows; the rest follows when the node has confirmed.
+void Job::end_guest_with_line(Process& p, const std::string& line) {
+    p.end_line = line;
+    send_kill(p);
+}
+
+void Job::send_kill(Process& p) {
+    if (p.kill_sent || p.guest_gone || !link_up_) return;
+    p.kill_sent = true;
+    link_.send(FrameType::kill, 0, KillFrame{p.pid});
+}
+
+// The last data page of a slot is ours: guests' buffers are laid out from the front, and what we write here is for a
+// deputy that makes no more calls of its guest's, or for one short call between two of them.
+uint64_t Job::own_data(Thread& t, const void* data, size_t bytes) {
+    bytes = std::min<size_t>(bytes, OMX_PAGE);
+    auto at = OMX_SLOT_BYTES - OMX_PAGE;
+    std::memcpy(t.process->slots->slot_data(t.slot) + (at - OMX_PAGE), data, bytes);
+    return (SlotMemory::slot_address(t.slot) + at).value;
+}
+
+// Makes a deputy run operations whatever it is doing: an idle thread is simply posted; one inside a call is
+// interrupted and its registers are pointed at the operations.
+void Job::run_now(Process& p, std::vector<SlotOp> ops) {
+    auto& t = *p.threads.begin()->second;
+    t.exit_expected = true;
+    if (t.state == Thread::State::idle) {
+        t.active.emplace();
+        return post(t, ops, true);
+    }
+    t.forced = std::move(ops);
+    tracee::interrupt(t.tid);
+}
+
+void Job::forget(HomeTid tid) {
+    auto t = thread(tid);
+    if (!t) return;
+    auto p = t->process;
+    if (p->slots && t->state != Thread::State::unborn) p->slots->give_back(t->slot);
+    threads_.erase(tid);
+    p->threads.erase(tid);
+    if (p->threads.empty()) processes_.erase(p->pid);
+}
+
+void Job::write_stats() {
+    if (stats_written_ || !setup_.stats_file) return;
+    stats_written_ = true;
+    auto text = stats_.json(link_.counters());
+    (void)!write(setup_.stats_file.get(), text.data(), text.size());
+}
+
+}  // namespace omx

@@ -1,0 +1,135 @@
+// A job as its supervisor runs it: one thread, one loop over the link and the ptrace stops of its processes.
+//   job.cc          the loop, frames in, ends of processes
+//   job_calls.cc    a guest's call: checked, laid out, posted, collected, answered
+//   job_life.cc     exec, clone: how deputies come to be
+//   job_stops.cc    ptrace stops sorted out
+//   job_signals.cc  what a signal at a deputy means
+//   job_files.cc    files that the node fetches
+#pragma once
+#include "loader/image.h"
+#include "protocol/link.h"
+#include "protocol/loop.h"
+#include "supervisor/deputies.h"
+#include "supervisor/ptrace.h"
+#include "supervisor/stats.h"
+#include <cstdio>
+#include <unordered_set>
+
+namespace omx {
+
+struct JobSetup {
+    HomePid root;                    // the original process: seized already, about to exec the command
+    std::string node_name;
+    UniqueFd stats_file, trace_file; // invalid: not asked for
+    bool where_defaulted = false;
+    UniqueFd messages;               // copy of the original process's descriptor 2
+};
+
+class Job {
+public:
+    Job(JobSetup, Loop&, Link&);
+    // Until the last process of the job has ended.
+    Status run();
+
+private:
+    using Thread = DeputyThread;
+    using Process = DeputyProcess;
+
+    // --- frames ---
+    void on_link();
+    void on_frame(const Frame&);
+    void link_lost(const Error&);
+    void on_image_done(const ImageDone&);
+    void on_gone(const GoneFrame&);
+    void on_lost(const LostFrame&);
+    void on_mask(const MaskFrame&);
+
+    // --- calls ---
+    void on_call(uint64_t id, View body);
+    void start_call(Thread&, uint64_t id, View body);
+    void start_plain_call(Thread&, const CallHead&, uint64_t id, View body);
+    void post(Thread&, const std::vector<SlotOp>&, bool async);
+    void post_ours(Thread&, const std::vector<SlotOp>&);
+    bool wait_inline(Thread&, int64_t patience_us);
+    void run_waiting(Thread&);
+    void collect(Thread&);
+    void reply(Thread&, const ReplyHead&, View attachment = {});
+    void answer_without_deputy(const CallHead&, uint64_t id, int64_t result);
+    void refuse_call(Thread&, const CallHead&, uint64_t id, std::string_view why);
+    void trace(HomeTid, const std::string& call, uint32_t nr, int64_t result, std::string_view where);
+
+    // --- life ---
+    void on_exec(HomeTid);
+    Result<Image> capture(Process&, HomeTid);
+    Status place_blob(Thread&, const Image&, user_regs_struct);
+    void stay_home(Process&, const Error&);
+    static std::vector<SlotOp> emptying(const Image&);
+    void start_clone(Thread&, const CallHead&, uint64_t id);
+    void start_thread_exit(Thread&, const CallHead&, uint64_t id);
+    void start_mmap(Thread&, const CallHead&, uint64_t id);
+    void finish_mmap(Thread&, const ReplyHead&);
+    void on_new_tracee(HomeTid child);
+    bool on_blob_trap(Thread&);
+    void take_memfd(Thread&, const user_regs_struct&);
+    void thread_ready(Thread&);
+    void finish_clone_if_ready(Thread& parent);
+    static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
+
+    // --- stops ---
+    void on_children();
+    void on_stop(HomeTid, int status);
+    void on_event_stop(HomeTid, int status);
+    void on_clone_event(HomeTid);
+    void on_exit_event(HomeTid);
+    void on_thread_ended(HomeTid, int status);
+
+    // --- signals ---
+    void on_signal(HomeTid, int signal);
+    enum class Disposition { ignored, handled, stops, fatal };
+    Disposition disposition(HomePid, int signal);
+    void interrupt_call(Thread&);
+    void deliver_to_guest(Thread&, const siginfo_t&);
+    void kill_guest_first(Process&, HomeTid, int signal);
+    void release_held(Process&);
+
+    // --- ends ---
+    void end_like_guest(Process&, int wait_status);
+    void end_with_line(Process&, const std::string& line);
+    void end_guest_with_line(Process&, const std::string& line);
+    void send_kill(Process&);
+    uint64_t own_data(Thread&, const void*, size_t bytes);
+    void run_now(Process&, std::vector<SlotOp>);
+    void run_forced(Thread&);
+    void forget(HomeTid);
+    void write_stats();
+
+    // --- files ---
+    Result<FileKey> register_file(UniqueFd);
+    void on_file_get(uint64_t id, const FileGet&);
+    void on_file_done(const FileDone&);
+    bool send_files();                        // true: there is more to send at once
+
+    Thread* thread(HomeTid);
+    Process* process(HomePid);
+    Thread& add_thread(Process&, HomeTid, unsigned slot);
+    void say(std::string_view line);
+
+    JobSetup setup_;
+    Loop& loop_;
+    Link& link_;
+    bool link_up_ = true;
+    JobStats stats_;
+    bool stats_written_ = false;
+    UniqueFd children_;                                        // signalfd of SIGCHLD
+    std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;
+    std::unordered_map<HomeTid, Thread*> threads_;
+    std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it
+    std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
+    std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
+    struct Transfer { uint64_t id, handle, at, end; };
+    std::vector<Transfer> transfers_;
+    uint64_t next_file_ = 1;
+    Bytes scratch_;
+};
+
+}  // namespace omx

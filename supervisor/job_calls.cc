@@ -1,0 +1,178 @@
+// A guest's call at home: checked against table and policy, laid out in the deputy's slot, posted, collected, answered.
+#include "supervisor/job.h"
+#include "policy/policy.h"
+#include "protocol/trace.h"
+#include <linux/futex.h>
+#include <atomic>
+#include <ctime>
+#include <sys/syscall.h>
+
+namespace omx {
+
+using namespace std::chrono;
+
+void Job::on_call(uint64_t id, View body) {
+    auto head = peek_call(body);
+    if (!head) return link_lost(head.error());
+    auto t = thread(head->tid);
+    if (!t || t->state == Thread::State::ended || t->process->ending) return;          // crossed its end on the way
+    if (t->state == Thread::State::idle) return start_call(*t, id, body);
+    if (t->waiting || t->active_for_guest()) return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
+    t->waiting.emplace(id, Bytes(body.begin(), body.end()));          // its deputy isn't ready yet
+}
+
+void Job::start_call(Thread& t, uint64_t id, View body) {
+    auto head = peek_call(body);
+    stats_.round_trips++;
+    auto& count = stats_.calls[head->nr];
+    count.count++, count.forwarded++, count.bytes_out += body.size() + sizeof(FrameHeader);
+    auto placement = place_of(head->nr, head->args);
+    switch (placement.place) {
+        case Place::forward: case Place::tell: case Place::cached: case Place::both: case Place::life: break;
+        default: return refuse_call(t, *head, id, placement.why);
+    }
+    if (decide({.program = t.process->program, .call = head->nr, .node = setup_.node_name}) != Verdict::allow)
+        return answer_without_deputy(*head, id, -EPERM);
+    switch (head->nr) {
+        case SYS_clone: return start_clone(t, *head, id);
+        case SYS_exit: return start_thread_exit(t, *head, id);
+        case SYS_mmap: return start_mmap(t, *head, id);
+        case SYS_fork: case SYS_vfork: case SYS_clone3: case SYS_exit_group: return refuse_call(t, *head, id, "the node must not send it");
+        default: return start_plain_call(t, *head, id, body);
+    }
+}
+
+namespace {
+// Calls that make a signal or a ptrace stop of the very thread: the supervisor must be in its loop to see it.
+bool stops_its_caller(uint32_t nr) {
+    switch (nr) {
+        case SYS_kill: case SYS_tkill: case SYS_tgkill: case SYS_rt_sigqueueinfo: case SYS_rt_tgsigqueueinfo:
+        case SYS_rt_sigprocmask: case SYS_execve: case SYS_execveat: return true;
+        default: return false;
+    }
+}
+}  // namespace
+
+void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View body) {
+    ActiveCall active{.id = id, .since = steady_clock::now()};
+    active.arena = std::make_unique<SlotArena>(*t.process->slots, t.slot);
+    auto call = decode_call(body, *active.arena);
+    if (!call) return link_lost(call.error());
+    active.call = std::move(*call);
+    if (setup_.trace_file) active.text = format_call(head, body);
+    if (head.nr == SYS_execve || head.nr == SYS_execveat) t.process->exec_in_progress = true;
+    std::vector<SlotOp>& ops = active.arena->before;
+    active.guest_op = static_cast<unsigned>(ops.size());
+    ops.push_back(op(head.nr, active.call.deputy, OMX_OP_GUEST_CALL));
+    ops.insert(ops.end(), active.arena->after.begin(), active.arena->after.end());
+    if (ops.size() > OMX_MAX_OPS) return answer_without_deputy(head, id, -ENOMEM);
+    bool async = stops_its_caller(head.nr);
+    t.active = std::move(active);
+    post(t, ops, async);
+    if (async) { stats_.run_async++; return; }
+    int64_t patience_us = may_block(head.nr, head.args) ? 60 : 300;
+    if (wait_inline(t, patience_us)) { stats_.run_inline++; collect(t); }
+    else stats_.run_async++;
+}
+
+// ---- slots ----
+
+namespace {
+long futex(uint32_t& word, int what, uint32_t value, const timespec* timeout = nullptr) {
+    return syscall(SYS_futex, &word, what, value, timeout, nullptr, 0);
+}
+}  // namespace
+
+void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
+    auto& slot = t.process->slots->slot(t.slot);
+    std::copy(ops.begin(), ops.end(), slot.ops);
+    if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;       // stays if what must come before it fails
+    slot.op_count = static_cast<uint32_t>(ops.size());
+    slot.cancel = 0;
+    slot.watcher = async ? 0 : 1;
+    t.state = Thread::State::calling;
+    std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);    // full barrier: see blob.S
+    if (std::atomic_ref(slot.sleeping).load()) futex(slot.state, FUTEX_WAKE, 1);
+}
+
+void Job::post_ours(Thread& t, const std::vector<SlotOp>& ops) {
+    t.active.emplace();
+    post(t, ops, true);
+}
+
+// Most calls are over in microseconds: wait for them right here. True: done. False: it takes longer; from now on the
+// deputy itself reports by a ptrace stop, and the loop goes on meanwhile.
+bool Job::wait_inline(Thread& t, int64_t patience_us) {
+    auto& slot = t.process->slots->slot(t.slot);
+    std::atomic_ref state(slot.state);
+    auto until = steady_clock::now() + microseconds(patience_us);
+    while (state.load() == OMX_POSTED_WATCHED) {
+        auto left = duration_cast<nanoseconds>(until - steady_clock::now()).count();
+        if (left <= 0) break;
+        timespec timeout{0, left};
+        futex(slot.state, FUTEX_WAIT, OMX_POSTED_WATCHED, &timeout);
+    }
+    uint32_t expected = OMX_POSTED_WATCHED;
+    return !state.compare_exchange_strong(expected, OMX_POSTED_ASYNC);
+}
+
+void Job::collect(Thread& t) {
+    auto& slot = t.process->slots->slot(t.slot);
+    t.state = Thread::State::idle;
+    if (!t.active) return;
+    auto& active = *t.active;
+    if (active.id == 0) { t.active.reset(); return run_waiting(t); }
+    ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};
+    if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;       // never began: begins again
+    if (head.result != -EINTR) head.restart = 0;         // it was over before the signal could interrupt it
+    switch (active.call.nr) {
+        case SYS_clone: return finish_clone_if_ready(t);
+        case SYS_mmap: return finish_mmap(t, head);
+        case SYS_execve: case SYS_execveat: t.process->exec_in_progress = false; break;
+        default: break;
+    }
+    reply(t, head);
+}
+
+void Job::reply(Thread& t, const ReplyHead& head, View attachment) {
+    auto active = std::move(*t.active);
+    t.active.reset();
+    scratch_.clear();
+    Writer w(scratch_);
+    encode_reply(active.call, head, w, attachment);
+    if (link_up_) link_.send(FrameType::reply, active.id, View(scratch_));
+    auto& count = stats_.calls[active.call.nr];
+    count.bytes_in += scratch_.size() + sizeof(FrameHeader);
+    count.home_us += static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - active.since).count());
+    if (setup_.trace_file) trace(t.tid, active.text, active.call.nr, head.result, "deputy");
+}
+
+// An answer that no deputy had to be asked for.
+void Job::answer_without_deputy(const CallHead& head, uint64_t id, int64_t result) {
+    HomeCall call{.tid = head.tid, .nr = head.nr, .guest = head.args};
+    scratch_.clear();
+    Writer w(scratch_);
+    encode_reply(call, {result, 0}, w);
+    link_.send(FrameType::reply, id, View(scratch_));
+    if (setup_.trace_file) trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, result, "supervisor");
+}
+
+// The node asks for something that it may not ask for: a bug there, or worse. Nothing is run.
+void Job::refuse_call(Thread& t, const CallHead& head, uint64_t, std::string_view why) {
+    stats_.not_yet[std::string(call_name(head.nr))]++;
+    end_guest_with_line(*t.process, fmt::format("{} was refused at home: {}", call_name(head.nr), why));
+}
+
+void Job::run_waiting(Thread& t) {
+    if (!t.waiting) return;
+    auto [id, body] = std::move(*t.waiting);
+    t.waiting.reset();
+    start_call(t, id, body);
+}
+
+void Job::trace(HomeTid tid, const std::string& call, uint32_t nr, int64_t result, std::string_view where) {
+    auto line = fmt::format("{:>7} {:<10} {} = {}\n", tid.value, where, call, format_result(nr, result));
+    (void)!write(setup_.trace_file.get(), line.data(), line.size());
+}
+
+}  // namespace omx

@@ -1,0 +1,48 @@
+// Files whose content the node wants: named by a handle that home gave out, sent in pieces that never delay a call.
+#include "loader/capture.h"
+#include "supervisor/job.h"
+#include <algorithm>
+
+namespace omx {
+
+namespace {
+constexpr size_t kPieceBytes = 256 << 10;
+constexpr size_t kQueueBytes = 1 << 20;      // so much may wait in the link
+}  // namespace
+
+Result<FileKey> Job::register_file(UniqueFd file) {
+    auto key = key_of(file.get());
+    if (!key) return key;
+    key->handle = next_file_++;
+    files_[key->handle] = std::move(file);
+    return key;
+}
+
+void Job::on_file_get(uint64_t id, const FileGet& get) {
+    if (!files_.contains(get.handle)) return link_lost({fmt::format("the node asked for a file by the unknown handle {}", get.handle)});
+    stats_.files_fetched++;
+    transfers_.push_back({id, get.handle, get.offset, get.offset + std::min<uint64_t>(get.bytes, ~uint64_t{0} - get.offset)});
+    send_files();
+}
+
+void Job::on_file_done(const FileDone& done) {
+    files_.erase(done.handle);
+    std::erase_if(transfers_, [&](auto& t) { return t.handle == done.handle; });
+}
+
+bool Job::send_files() {
+    while (link_up_ && !transfers_.empty() && link_.queued_bytes() < kQueueBytes) {
+        auto& t = transfers_.front();
+        Bytes piece(std::min<uint64_t>(kPieceBytes, t.end - t.at));
+        auto n = pread(files_.at(t.handle).get(), piece.data(), piece.size(), static_cast<off_t>(t.at));
+        FileData data{.handle = t.handle, .offset = t.at, .error = n < 0 ? errno : 0, .last = n <= 0 || t.at + static_cast<uint64_t>(n) >= t.end,
+                      .data = View(piece.data(), static_cast<size_t>(std::max<ssize_t>(n, 0)))};
+        link_.send(FrameType::file_data, t.id, data, Link::Priority::bulk);
+        stats_.file_bytes_fetched += data.data.size();
+        t.at += data.data.size();
+        if (data.last) transfers_.erase(transfers_.begin());
+    }
+    return link_up_ && !transfers_.empty() && link_.queued_bytes() < kQueueBytes;
+}
+
+}  // namespace omx

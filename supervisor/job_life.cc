@@ -1,0 +1,308 @@
+// How deputies come to be: a process that has just exec'ed is captured and emptied; a deputy's clone makes another.
+#include "loader/capture.h"
+#include "supervisor/job.h"
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+namespace omx {
+
+namespace {
+
+// A system call instruction that is mapped in every process: the vDSO has one, at the same offset for all of a kernel.
+std::optional<uint64_t> syscall_offset_in_vdso() {
+    auto vdso = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR));
+    if (!vdso) return std::nullopt;
+    for (uint64_t i = 0; i + 1 < 0x2000; i++)
+        if (vdso[i] == 0x0f && vdso[i + 1] == 0x05) return i;
+    return std::nullopt;
+}
+
+uint64_t auxv_value(View auxv, uint64_t type) {
+    Reader r(auxv);
+    while (r.left() >= 16) {
+        auto t = r.get<uint64_t>(), v = r.get<uint64_t>();
+        if (t == type) return v;
+    }
+    return 0;
+}
+
+std::string program_of(HomePid pid) {
+    char path[4096];
+    auto n = readlink(fmt::format("/proc/{}/exe", pid.value).c_str(), path, sizeof path);
+    return n > 0 ? std::string(path, static_cast<size_t>(n)) : "?";
+}
+
+}  // namespace
+
+// At PTRACE_EVENT_EXEC. All other threads are gone, and the process has the leader's id, whoever called execve.
+void Job::on_exec(HomeTid tid) {
+    HomePid pid(tid.value);
+    auto p = process(pid);
+    OMX_CHECK(p, "an exec was reported");
+    unsigned long former = 0;
+    tracee::event_message(tid, former);
+    bool was_away = p->away;
+    for (auto& [other, t] : p->threads) threads_.erase(other);
+    p->threads.clear();
+    p->slots.reset();
+    p->exec_in_progress = false;
+    auto& t = add_thread(*p, tid, 0);
+    t.state = Thread::State::preparing;
+    p->program = program_of(pid);
+    stats_.execs++;
+
+    int status = 0;
+    if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
+    auto image = link_up_ ? capture(*p, tid) : fail("the link is gone");
+    if (!image) return was_away ? end_guest_with_line(*p, image.error().what) : stay_home(*p, image.error());
+    user_regs_struct regs = image->threads.at(0).regs;
+    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
+    p->away = true;
+    p->away_since = std::chrono::steady_clock::now();
+    p->emptying = emptying(*image);
+    Bytes body = encode_frame(*image);
+    link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
+    tracee::resume(tid);
+}
+
+Result<Image> Job::capture(Process& p, HomeTid) {
+    return capture_exec(p.pid, [this](UniqueFd file, const std::string&) { return register_file(std::move(file)); });
+}
+
+// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec.
+void Job::stay_home(Process& p, const Error& why) {
+    p.away = false;
+    stats_.processes.push_back({p.pid.value, p.program, "home", why.what, 0, 0, 0, 0});
+    tracee::resume(HomeTid(p.pid.value));
+}
+
+// Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
+Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
+    static const auto offset = syscall_offset_in_vdso();
+    uint64_t vdso = auxv_value(image.auxv, AT_SYSINFO_EHDR);
+    if (!offset || !vdso) return fail("no vDSO here to make the first call with");
+    uint64_t mask = 0;
+    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, ~uint64_t{0})) return fail("the process is gone");
+    t.process->mask_after_exec = mask;
+
+    auto injected = regs;
+    injected.rip = vdso + *offset;
+    injected.rax = SYS_mmap;
+    injected.orig_rax = ~uint64_t{0};
+    injected.rdi = OMX_BLOB_BASE, injected.rsi = OMX_BLOB_BYTES, injected.rdx = PROT_READ | PROT_EXEC;
+    injected.r10 = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, injected.r8 = ~uint64_t{0}, injected.r9 = 0;
+    int status = 0;
+    if (!tracee::set_registers(t.tid, injected) || !tracee::single_step(t.tid) || !tracee::wait_stop(t.tid, status) ||
+        !tracee::registers(t.tid, injected))
+        return fail("the process was killed at its exec");
+    auto go_back = [&](std::string why) {
+        tracee::set_registers(t.tid, regs);
+        tracee::set_signal_mask(t.tid, mask);
+        t.process->mask_after_exec.reset();
+        return fail(std::move(why));
+    };
+    if (injected.rax != OMX_BLOB_BASE) return go_back(fmt::format("can't map the deputy's code ({})", static_cast<int64_t>(injected.rax)));
+    UniqueFd memory(open(fmt::format("/proc/{}/mem", t.tid.value).c_str(), O_RDWR | O_CLOEXEC));
+    auto size = static_cast<size_t>(omx_blob_end - omx_blob_begin);
+    if (!memory || pwrite(memory.get(), omx_blob_begin, size, OMX_BLOB_BASE) != static_cast<ssize_t>(size))
+        return go_back("can't write the deputy's code");
+    injected.rip = blob_address(omx_blob_process_start);
+    injected.orig_rax = ~uint64_t{0};
+    if (!tracee::set_registers(t.tid, injected)) return fail("the process was killed at its exec");
+    return {};
+}
+
+// What makes a deputy of a captured process: all its memory goes, but for the blob's places, the vDSO (it costs
+// nothing) and the stack mapping, of which the pages that `ps` shows, arguments and environment, stay.
+std::vector<SlotOp> Job::emptying(const Image& image) {
+    constexpr uint64_t page = OMX_PAGE, top = 0x7ffffffff000;
+    std::vector<std::pair<uint64_t, uint64_t>> keep{{OMX_BLOB_BASE, OMX_BLOB_BASE + OMX_BLOB_BYTES},
+                                                    {OMX_SLOTS_BASE, OMX_SLOTS_BASE + OMX_SLOTS_SPAN},
+                                                    {OMX_BIG_BASE, OMX_BIG_BASE + OMX_BIG_SPAN}};
+    std::vector<SlotOp> ops;
+    for (auto& r : image.regions) {
+        if (r.kind == RegionKind::stack || r.kind == RegionKind::vdso) keep.emplace_back(r.start, r.end);
+        if (r.kind != RegionKind::stack) continue;
+        uint64_t shown = image.mm.arg_start & ~(page - 1);
+        if (shown > r.start && shown < r.end) ops.push_back(op(SYS_madvise, {r.start, shown - r.start, MADV_DONTNEED}));
+    }
+    uint64_t from = 0x10000;
+    for (auto [start, end] : keep) {
+        if (start > from) ops.push_back(op(SYS_munmap, {from, start - from}));
+        from = std::max(from, end);
+    }
+    if (from < top) ops.push_back(op(SYS_munmap, {from, top - from}));
+    return ops;
+}
+
+// ---- clone ----
+
+std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, SlotMemory& slots) {
+    uint64_t flags = head.args[0];
+    if (!(flags & CLONE_THREAD)) {
+        // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
+        uint64_t kept = flags & (0xff | CLONE_PARENT);
+        return {op(SYS_clone, {kept}, OMX_OP_NEW_PROCESS)};
+    }
+    active.child_slot = slots.take_slot();
+    if (!active.child_slot) return {};
+    auto ops = slots.growth_for(*active.child_slot);
+    active.guest_op = static_cast<unsigned>(ops.size());
+    constexpr uint64_t thread_flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    // A new thread needs neither stack nor TLS at home. Its slot travels in the sixth argument, which clone ignores.
+    ops.push_back(op(SYS_clone, {thread_flags, 0, 0, 0, 0, SlotMemory::slot_address(*active.child_slot).value}, OMX_OP_NEW_THREAD));
+    return ops;
+}
+
+void Job::start_clone(Thread& t, const CallHead& head, uint64_t id) {
+    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+    active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
+    auto ops = clone_ops(head, active, *t.process->slots);
+    if (ops.empty()) return answer_without_deputy(head, id, -EAGAIN);
+    if (setup_.trace_file) active.text = fmt::format("clone({:#x})", head.args[0]);
+    t.active = std::move(active);
+    post(t, ops, true);
+}
+
+// A task that a deputy's clone made has come to its first stop, and we know whose child it is.
+void Job::on_new_tracee(HomeTid child) {
+    auto parent = thread(announced_.at(child));
+    announced_.erase(child);
+    stopped_early_.erase(child);
+    if (!parent || !parent->process->away) {                        // a process at home: it has its own life
+        auto p = std::make_unique<Process>();
+        p->pid = HomePid(child.value);
+        if (parent) p->program = parent->process->program;
+        auto& added = *p;
+        processes_[added.pid] = std::move(p);
+        add_thread(added, child, 0).state = Thread::State::idle;
+        tracee::resume(child);
+        return;
+    }
+    OMX_CHECK(parent->active, "a deputy's clone was reported");
+    if (parent->active->child_slot) {
+        auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
+        t.state = Thread::State::idle;
+        tracee::resume(child);
+        run_waiting(t);
+    } else {
+        auto p = std::make_unique<Process>();
+        p->pid = HomePid(child.value);
+        p->program = parent->process->program;
+        p->away = true;
+        p->away_since = std::chrono::steady_clock::now();
+        auto& added = *p;
+        processes_[added.pid] = std::move(p);
+        add_thread(added, child, 0).state = Thread::State::preparing;
+        tracee::resume(child);                                      // on to the blob's start: see on_blob_trap
+    }
+    finish_clone_if_ready(*parent);
+}
+
+// The reply needs both: the clone call has returned in the parent, and the child stands ready for calls.
+void Job::finish_clone_if_ready(Thread& parent) {
+    if (parent.state != Thread::State::idle || !parent.active || parent.active->call.nr != SYS_clone) return;
+    auto& slot = parent.process->slots->slot(parent.slot);
+    int64_t result = slot.ops[parent.active->guest_op].result;
+    if (result > 0) {
+        auto child = thread(HomeTid(static_cast<pid_t>(result)));
+        if (!child || child->state == Thread::State::preparing) return;
+    } else if (parent.active->child_slot) {
+        parent.process->slots->give_back(*parent.active->child_slot);
+    }
+    reply(parent, {result, 0});
+}
+
+// ---- the blob's own stops ----
+
+bool Job::on_blob_trap(Thread& t) {
+    user_regs_struct regs;
+    if (!tracee::registers(t.tid, regs)) return true;
+    if (regs.rip == blob_address(omx_blob_reported)) {
+        tracee::resume(t.tid);
+        collect(t);
+    } else if (regs.rip == blob_address(omx_blob_made_memfd)) {
+        take_memfd(t, regs);
+    } else if (regs.rip == blob_address(omx_blob_mapped)) {
+        auto failed = [](uint64_t r) { return r > static_cast<uint64_t>(-4096); };
+        if (failed(regs.r12) || failed(regs.r13)) {
+            say(fmt::format("{}: a deputy can't map its slots (is ulimit -v very low?)", t.process->program));
+            syscall(SYS_tgkill, t.process->pid.value, t.tid.value, SIGKILL);
+            return true;
+        }
+        if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) tracee::set_signal_mask(t.tid, *mask);
+        tracee::resume(t.tid);
+        thread_ready(t);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
+    auto& p = *t.process;
+    auto give_up = [&](const std::string& why) {
+        say(fmt::format("{}: {}", p.program, why));
+        syscall(SYS_tgkill, p.pid.value, t.tid.value, SIGKILL);
+    };
+    auto fd = static_cast<int64_t>(regs.rbx);
+    if (fd < 0) return give_up(fmt::format("a deputy can't make its slots: {}", strerror(static_cast<int>(-fd))));
+    p.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, p.pid.value, 0)));
+    UniqueFd memfd(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), fd, 0)));
+    if (!memfd) return give_up(fmt::format("pidfd_getfd: {}", strerror(errno)));
+    auto slots = SlotMemory::make(std::move(memfd));
+    if (!slots) return give_up(slots.error().what);
+    p.slots = std::move(*slots);
+    tracee::resume(t.tid);
+}
+
+void Job::thread_ready(Thread& t) {
+    auto& p = *t.process;
+    t.state = Thread::State::idle;
+    if (!p.emptying.empty()) post_ours(t, std::exchange(p.emptying, {}));
+    if (!t.forced.empty()) tracee::interrupt(t.tid);
+    if (t.state == Thread::State::idle) run_waiting(t);
+    for (auto& [tid, other] : threads_)                // its parent's reply may have waited for it
+        if (other->active && other->active->call.nr == SYS_clone) { finish_clone_if_ready(*other); }
+}
+
+// ---- the end of a thread ----
+
+void Job::start_thread_exit(Thread& t, const CallHead& head, uint64_t id) {
+    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+    active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
+    if (setup_.trace_file) active.text = fmt::format("exit({})", head.args[0]);
+    t.active = std::move(active);
+    t.exit_expected = true;
+    post(t, {op(SYS_exit, {head.args[0]})}, true);                  // the reply leaves at its exit event
+}
+
+// ---- mmap of a file ----
+
+// The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key.
+void Job::start_mmap(Thread& t, const CallHead& head, uint64_t id) {
+    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+    active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
+    if (setup_.trace_file) active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2], head.args[3], static_cast<int>(head.args[4]), head.args[5]);
+    constexpr uint64_t place_flags = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED | MAP_GROWSDOWN;
+    t.active = std::move(active);
+    post(t, {op(SYS_mmap, {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]}, OMX_OP_STOP_ON_ERROR),
+             op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0)}, false);
+    if (wait_inline(t, 300)) collect(t);
+}
+
+void Job::finish_mmap(Thread& t, const ReplyHead& head) {
+    if (head.result < 0 && head.result > -4096) return reply(t, head);
+    auto number = static_cast<int>(t.active->call.guest[4]);
+    UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
+    if (!file) return reply(t, {-EBADF, 0});                        // closed meanwhile by another thread
+    auto key = register_file(std::move(file));
+    if (!key) return end_guest_with_line(*t.process, fmt::format("mmap of descriptor {} can't be done away from home yet: {}", number, key.error().what));
+    Bytes attachment = encode_frame(*key);
+    reply(t, {0, 0}, View(attachment));
+}
+
+}  // namespace omx

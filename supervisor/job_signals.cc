@@ -1,0 +1,94 @@
+// A signal that reached a deputy is seen here before the deputy sees it. The deputy's dispositions and mask mirror the
+// guest's, so its kernel state says what the signal means.
+#include "supervisor/job.h"
+#include <fstream>
+
+namespace omx {
+
+namespace {
+bool ignored_by_default(int s) { return s == SIGCHLD || s == SIGURG || s == SIGWINCH || s == SIGCONT; }
+bool stops_by_default(int s) { return s == SIGSTOP || s == SIGTSTP || s == SIGTTIN || s == SIGTTOU; }
+
+// One hexadecimal line of /proc/PID/status. It is read afresh each time: signals are rare, and this is the truth.
+uint64_t status_mask(std::string_view text, std::string_view field) {
+    auto at = text.find(field);
+    return at == text.npos ? 0 : strtoull(text.data() + at + field.size(), nullptr, 16);
+}
+}  // namespace
+
+Job::Disposition Job::disposition(HomePid pid, int signal) {
+    std::ifstream file(fmt::format("/proc/{}/status", pid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    uint64_t bit = uint64_t{1} << (signal - 1);
+    if (status_mask(text, "\nSigIgn:") & bit) return Disposition::ignored;
+    if (status_mask(text, "\nSigCgt:") & bit) return Disposition::handled;
+    if (ignored_by_default(signal)) return Disposition::ignored;
+    return stops_by_default(signal) ? Disposition::stops : Disposition::fatal;
+}
+
+void Job::on_signal(HomeTid tid, int signal) {
+    auto& t = *thread(tid);
+    auto& p = *t.process;
+    if (!p.away || p.ending || p.guest_gone) { tracee::resume(tid, signal); return; }
+    switch (disposition(p.pid, signal)) {
+        case Disposition::ignored: tracee::resume(tid); return;          // the kernel restarts what it interrupted
+        case Disposition::stops: tracee::resume(tid, signal); return;    // the group stop that follows is another event
+        case Disposition::fatal: return kill_guest_first(p, tid, signal);
+        case Disposition::handled: break;
+    }
+    siginfo_t info{};
+    tracee::signal_info(tid, info);
+    deliver_to_guest(t, info);
+    interrupt_call(t);
+    tracee::resume(tid);
+}
+
+// Ahead of the reply of the call it interrupts, because the link is ordered.
+void Job::deliver_to_guest(Thread& t, const siginfo_t& info) {
+    // Process-directed signals stay so: the node's kernel chooses the thread, knowing masks that home may not (F3).
+    HomeTid target = info.si_code == SI_TKILL ? t.tid : HomeTid(0);
+    if (link_up_) link_.send(FrameType::signal, 0, SignalFrame{t.process->pid, target, info});
+}
+
+// The deputy's call must end now, with EINTR to the blob: whether it restarts is decided where the handler runs.
+void Job::interrupt_call(Thread& t) {
+    if (t.state != Thread::State::calling || !t.active_for_guest()) return;
+    user_regs_struct regs;
+    if (!tracee::registers(t.tid, regs)) return;
+    auto& slot = t.process->slots->slot(t.slot);
+    bool guests_own = slot.ops[t.active->guest_op].flags & OMX_OP_GUEST_CALL;      // not clone, mmap: they go on by themselves
+    if (!guests_own) return;
+    bool current = regs.r14 == SlotMemory::slot_address(t.slot).value + OMX_OPS + t.active->guest_op * sizeof(SlotOp);
+    if (current && regs.rip == blob_address(omx_blob_called)) {
+        auto code = -static_cast<int64_t>(regs.rax);
+        bool inside = static_cast<int64_t>(regs.orig_rax) >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
+        if (!inside) return;                                                       // it was over already
+        t.active->restart = static_cast<uint16_t>(code);
+        regs.rax = static_cast<uint64_t>(-EINTR);
+        regs.orig_rax = ~uint64_t{0};
+        tracee::set_registers(t.tid, regs);
+    } else if (current && regs.rip >= blob_address(omx_blob_committed) && regs.rip < blob_address(omx_blob_called)) {
+        t.active->restart = 513;                                                   // it hasn't begun: it will begin anew
+        regs.rip = blob_address(omx_blob_skip);
+        tracee::set_registers(t.tid, regs);
+    } else {
+        slot.cancel = 1;
+    }
+}
+
+void Job::kill_guest_first(Process& p, HomeTid tid, int signal) {
+    p.held.push_back({tid, signal});
+    if (link_up_) send_kill(p);
+    else release_held(p);
+}
+
+void Job::release_held(Process& p) {
+    p.ending = true;
+    for (auto& h : std::exchange(p.held, {})) {
+        if (h.signal == 0 && threads_.size() == 1) write_stats();
+        if (auto t = thread(h.tid); t && h.signal == 0) t->state = Thread::State::ended;
+        tracee::resume(h.tid, h.signal);
+    }
+}
+
+}  // namespace omx

@@ -1,0 +1,43 @@
+#include "supervisor/ptrace.h"
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+namespace omx::tracee {
+
+namespace {
+bool request(__ptrace_request what, HomeTid tid, const void* address, const void* data) {
+    return ptrace(what, tid.value, address, data) == 0;
+}
+const void* number(long n) { return reinterpret_cast<const void*>(n); }
+}  // namespace
+
+Status seize(HomePid pid) {
+    constexpr long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                             PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD;
+    if (!request(PTRACE_SEIZE, HomeTid(pid.value), nullptr, number(options)))
+        return fail_errno(fmt::format("can't trace process {} (is it traced already, or does Yama forbid it?)", pid.value));
+    return {};
+}
+
+bool resume(HomeTid t, int signal) { return request(PTRACE_CONT, t, nullptr, number(signal)); }
+bool resume_to_syscall_stop(HomeTid t) { return request(PTRACE_SYSCALL, t, nullptr, nullptr); }
+bool single_step(HomeTid t) { return request(PTRACE_SINGLESTEP, t, nullptr, nullptr); }
+bool listen(HomeTid t) { return request(PTRACE_LISTEN, t, nullptr, nullptr); }
+bool interrupt(HomeTid t) { return request(PTRACE_INTERRUPT, t, nullptr, nullptr); }
+bool registers(HomeTid t, user_regs_struct& r) { return request(PTRACE_GETREGS, t, nullptr, &r); }
+bool set_registers(HomeTid t, const user_regs_struct& r) { return request(PTRACE_SETREGS, t, nullptr, &r); }
+bool signal_info(HomeTid t, siginfo_t& i) { return request(PTRACE_GETSIGINFO, t, nullptr, &i); }
+bool event_message(HomeTid t, unsigned long& m) { return request(PTRACE_GETEVENTMSG, t, nullptr, &m); }
+bool signal_mask(HomeTid t, uint64_t& m) { return request(PTRACE_GETSIGMASK, t, number(sizeof m), &m); }
+bool set_signal_mask(HomeTid t, uint64_t m) { return request(PTRACE_SETSIGMASK, t, number(sizeof m), &m); }
+bool detach(HomeTid t) { return request(PTRACE_DETACH, t, nullptr, nullptr); }
+
+bool wait_stop(HomeTid t, int& status) {
+    for (;;) {
+        pid_t got = waitpid(t.value, &status, __WALL);
+        if (got == t.value) return WIFSTOPPED(status);
+        if (got < 0 && errno != EINTR) return false;
+    }
+}
+
+}  // namespace omx::tracee

@@ -1,0 +1,246 @@
+// `omxsup run`: forks the supervisor off, lets it take hold of this very process, and becomes the command.
+//
+// A supervisor must not be the command's parent: it would have to stop at ^Z with the shell's job, and to imitate
+// status, $! and getppid. So the command runs in the process that the shell started, and the supervisor, forked twice
+// into a session of its own, is nobody's parent; it only traces.
+#include "supervisor/run.h"
+#include "loader/cpu.h"
+#include "remote/node.h"
+#include "supervisor/job.h"
+#include <fcntl.h>
+#include <fstream>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+namespace omx {
+
+namespace {
+
+constexpr int kConnectMs = 5000, kHelloMs = 10000;
+
+// What the original process and the supervisor share between fork and exec.
+struct Handshake {
+    UniqueFd go_read, go_write;            // original -> supervisor: you may seize me
+    UniqueFd word_read, word_write;        // supervisor -> original: its pid, then "+" (go on) or a sentence
+};
+
+int complain(std::string_view what, int status) {
+    fmt::print(stderr, "omxsup: {}\n", what);
+    return status;
+}
+
+Status make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) return fail_errno("pipe");
+    read_end.reset(fds[0]);
+    write_end.reset(fds[1]);
+    return {};
+}
+
+std::string first_line(const char* path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+Hello hello_of_home(const RunOptions& o) {
+    Hello h;
+    h.uid = geteuid();
+    h.pid_max = static_cast<uint32_t>(strtoul(first_line("/proc/sys/kernel/pid_max").c_str(), nullptr, 10));
+    h.job = static_cast<uint32_t>(getpid());
+    h.cpu = cpu_features();
+    utsname u{};
+    uname(&u);
+    h.host = u.nodename;
+    h.kernel = u.release;
+    h.boot_id = first_line("/proc/sys/kernel/random/boot_id");
+    for (auto& word : o.command) h.command += (h.command.empty() ? "" : " ") + word;
+    if (h.command.size() > 1000) h.command.resize(1000);
+    return h;
+}
+
+// ---- the supervisor's side ----
+
+// The embedded node is a child of the supervisor, not of the command.
+Result<UniqueFd> start_local_node(const RunOptions& o) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("socketpair");
+    UniqueFd ours(pair[0]), theirs(pair[1]);
+    pid_t pid = fork();
+    if (pid < 0) return fail_errno("fork");
+    if (pid == 0) {
+        ours.reset();
+        NodeOptions node;
+        node.name = "local";
+        node.link = o.link;
+        _exit(embedded_node(theirs.release(), node));
+    }
+    return ours;
+}
+
+Result<UniqueFd> connect_node(const RunOptions& o) {
+    if (o.where == RunOptions::Where::local_node) return start_local_node(o);
+    auto address = Address::parse(o.node);
+    if (!address) return std::unexpected(address.error());
+    return connect_to(*address, kConnectMs);
+}
+
+Result<std::string> greet(Link& link, const RunOptions& o) {
+    link.send(FrameType::hello, 0, hello_of_home(o));
+    auto frame = link.receive_wait(kHelloMs);
+    if (!frame) return fail(fmt::format("node {} did not answer: {}", o.node, frame.error().what));
+    if (frame->type == FrameType::refuse) {
+        auto refuse = Refuse::decode(frame->body);
+        return fail(fmt::format("node {} refuses: {}", o.node, refuse ? refuse->reason : "no reason given"));
+    }
+    if (frame->type != FrameType::hello) return fail(fmt::format("node {} does not speak our protocol", o.node));
+    auto hello = Hello::decode(frame->body);
+    if (!hello) return std::unexpected(hello.error());
+    if (hello->version != kProtocolVersion)
+        return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both", o.node, hello->version, kProtocolVersion));
+    return hello->host;
+}
+
+// All that was inherited goes: a supervisor that held the command's pipes open would change when readers see their end.
+void let_go_of_everything(std::initializer_list<UniqueFd*> kept) {
+    int next = 3;
+    for (auto* fd : kept) {                              // to the front, in order, then close the rest
+        if (!fd->valid()) continue;
+        fd->reset(fcntl(fd->get(), F_DUPFD_CLOEXEC, 16));
+    }
+    for (auto* fd : kept) {
+        if (!fd->valid()) continue;
+        dup3(fd->get(), next, O_CLOEXEC);
+        fd->reset(next++);
+    }
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+    close_range(static_cast<unsigned>(next), ~0u, 0);
+    if (chdir("/") != 0) {}
+    umask(022);
+    setsid();
+}
+
+struct Outputs { UniqueFd stats, trace, messages; };
+
+Status take_hold(Handshake& hs, HomePid root) {
+    pid_t self = getpid();
+    if (write(hs.word_write.get(), &self, sizeof self) != sizeof self) return fail_errno("write");
+    char go;
+    if (read(hs.go_read.get(), &go, 1) != 1) return fail("the original process is gone");
+    return tracee::seize(root);
+}
+
+void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
+    // These are ours by now; the destructors of closed numbers below must find -1.
+    hs.go_write.reset();
+    hs.word_read.reset();
+    let_go_of_everything({&hs.go_read, &hs.word_write, &out.stats, &out.trace, &out.messages});
+    prctl(PR_SET_NAME, "omxsup");
+    auto tell = [&](const std::string& sentence) { (void)!write(hs.word_write.get(), sentence.data(), sentence.size()); };
+
+    LoopKind kind = o.link == "epoll" ? LoopKind::epoll : o.link == "io_uring" ? LoopKind::io_uring : LoopKind::automatic;
+    if (auto held = take_hold(hs, root); !held) return tell(held.error().what);
+    auto loop = Loop::make(kind);
+    if (!loop) return tell(loop.error().what);
+    auto socket = connect_node(o);
+    if (!socket) return tell(socket.error().what);
+    Link link(plain_channel(std::move(*socket)), **loop);
+    auto node = greet(link, o);
+    if (!node) return tell(node.error().what);
+    JobSetup setup{.root = root, .node_name = *node, .stats_file = std::move(out.stats), .trace_file = std::move(out.trace),
+                   .where_defaulted = o.where_defaulted, .messages = std::move(out.messages)};
+    Job job(std::move(setup), **loop, link);
+    tell("+");
+    hs.go_read.reset();
+    hs.word_write.reset();
+    if (auto done = job.run(); !done) _exit(1);
+}
+
+// ---- the original process's side ----
+
+Result<UniqueFd> open_output(const std::optional<std::string>& where) {
+    if (!where) return UniqueFd();
+    UniqueFd fd(where->empty() ? fcntl(2, F_DUPFD_CLOEXEC, 3) : open(where->c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666));
+    if (!fd) return fail_errno(fmt::format("can't write {}", where->empty() ? "to standard error" : *where));
+    return fd;
+}
+
+// Forks twice, so that the supervisor is a child of init and the command finds no child that it didn't make.
+Status fork_supervisor(const RunOptions& o, Handshake& hs) {
+    Outputs out;
+    auto stats = open_output(o.stats), trace = open_output(o.trace);
+    if (!stats) return std::unexpected(stats.error());
+    if (!trace) return std::unexpected(trace.error());
+    out.stats = std::move(*stats);
+    out.trace = std::move(*trace);
+    out.messages = UniqueFd(fcntl(2, F_DUPFD_CLOEXEC, 3));
+    HomePid root(getpid());
+    pid_t between = fork();
+    if (between < 0) return fail_errno("fork");
+    if (between == 0) {
+        if (fork() == 0) supervise(o, root, std::move(hs), std::move(out));
+        _exit(0);
+    }
+    int status = 0;
+    while (waitpid(between, &status, 0) < 0 && errno == EINTR) {}
+    hs.go_read.reset();
+    hs.word_write.reset();
+    return {};
+}
+
+Status wait_until_held(Handshake& hs) {
+    pid_t supervisor = 0;
+    if (read(hs.word_read.get(), &supervisor, sizeof supervisor) != sizeof supervisor) return fail("the supervisor did not start");
+    prctl(PR_SET_PTRACER, supervisor);                   // Yama: let this one trace us; elsewhere EINVAL, harmless
+    if (write(hs.go_write.get(), "g", 1) != 1) return fail_errno("write");
+    char buffer[4096];                                   // one write, one read: shorter than PIPE_BUF
+    ssize_t n;
+    while ((n = read(hs.word_read.get(), buffer, sizeof buffer)) < 0 && errno == EINTR) {}
+    if (n <= 0) return fail("the supervisor died");
+    std::string sentence(buffer, static_cast<size_t>(n));
+    return sentence == "+" ? Status{} : fail(sentence);
+}
+
+int exec_command(const RunOptions& o) {
+    std::vector<char*> argv;
+    for (auto& word : o.command) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    int status = errno == ENOENT ? kExitNotFound : kExitCannotExecute;
+    return complain(fmt::format("{}: {}", argv[0], status == kExitNotFound ? "command not found" : strerror(errno)), status);
+}
+
+int run_at_home(const RunOptions& o) {
+    auto stats = open_output(o.stats);
+    if (!stats) return complain(stats.error().what, kExitOurFailure);
+    if (*stats) {
+        // A job that may not leave isn't traced, so there is nothing to count: the file says where it ran and why.
+        JobStats s;
+        s.node = "home";
+        s.where_defaulted = o.where_defaulted;
+        s.processes.push_back({getpid(), o.command.at(0), "home", o.where_defaulted ? "neither --on nor $OMXSUP_ON names a node" : "--home", 0, 0, 0, 0});
+        auto text = s.json({});
+        (void)!write(stats->get(), text.data(), text.size());
+    }
+    return exec_command(o);
+}
+
+}  // namespace
+
+int run_main(const RunOptions& o) {
+    if (o.where == RunOptions::Where::home) return run_at_home(o);
+    Handshake hs;
+    if (auto s = make_pipe(hs.go_read, hs.go_write); !s) return complain(s.error().what, kExitOurFailure);
+    if (auto s = make_pipe(hs.word_read, hs.word_write); !s) return complain(s.error().what, kExitOurFailure);
+    if (auto s = fork_supervisor(o, hs); !s) return complain(s.error().what, kExitOurFailure);
+    if (auto s = wait_until_held(hs); !s) return complain(s.error().what, kExitOurFailure);
+    return exec_command(o);
+}
+
+}  // namespace omx
