@@ -32,7 +32,8 @@ enum class FrameType : uint16_t {
     ping = 23,        // both ways, answered by pong with the same body; tests and latency measurements
     pong = 24,
 };
-const char* name(FrameType);
+const char* name(FrameType);      // "unknown" for a number that is none of these
+bool known(FrameType);
 
 struct FrameHeader {          // 16 bytes, no padding
     uint32_t length;          // of the body, in bytes

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <sys/uio.h>
 
 namespace omx {
 
@@ -18,7 +19,7 @@ struct Address {
     uint16_t port = 0;
     static Result<Address> parse(std::string_view);
     std::string text() const;
-    bool loopback() const;
+    bool loopback() const;      // true for unix sockets too: only this machine can connect
 };
 Result<UniqueFd> listen_on(const Address&);                         // non-blocking, close-on-exec; error names the remedy
 Result<UniqueFd> connect_to(const Address&, int timeout_ms);        // TCP_NODELAY set
@@ -31,7 +32,7 @@ class Channel {
 public:
     virtual ~Channel() = default;
     // >0 bytes moved, 0 end of stream (receive), -EAGAIN would block, other -errno: broken.
-    virtual ssize_t send(const struct iovec*, int count) = 0;
+    virtual ssize_t send(const iovec*, int count) = 0;
     virtual ssize_t receive(void* buffer, size_t size) = 0;
     virtual int fd() const = 0;
 };
@@ -43,6 +44,8 @@ struct Frame {
     View body;           // valid until the next receive() of the same link
 };
 
+// bytes: what the socket took or gave, headers included. frames_out: accepted by send(); frames_in: given by receive().
+// sends, receives: system calls that moved something.
 struct LinkCounters { uint64_t bytes_out = 0, bytes_in = 0, frames_out = 0, frames_in = 0, sends = 0, receives = 0; };
 
 class Link {
@@ -54,11 +57,13 @@ public:
     // Queues and tries to send at once; what the socket does not take leaves when it is writable. Never blocks.
     // `body` may be in two pieces to save a copy of big payloads.
     void send(FrameType, uint64_t id, View body, Priority = Priority::urgent, View body_tail = {});
-    template <class F> void send(FrameType type, uint64_t id, const F& message, Priority p = Priority::urgent) {
+    template <class F> requires requires(const F& f, Writer& w) { f.encode(w); }
+    void send(FrameType type, uint64_t id, const F& message, Priority p = Priority::urgent) {
         scratch_.clear(); Writer w(scratch_); message.encode(w); send(type, id, View(scratch_), p);
     }
     // The next whole frame, nullopt if none has arrived yet (one non-blocking receive is tried), or an error: the
-    // link is gone (`code` ECONNRESET at end of stream) or its bytes make no sense (EPROTO).
+    // link is gone (`code` ECONNRESET; after all whole frames) or its bytes make no sense (EPROTO). An error stays.
+    // Handle a burst without a receive too many: do { receive() … } while (has_buffered_frame()).
     Result<std::optional<Frame>> receive();
     // Same, but waits up to timeout_ms by poll(2): for the handshake only.
     Result<Frame> receive_wait(int timeout_ms);

@@ -1,0 +1,56 @@
+// The channel without a cipher: the socket itself.
+#include "protocol/link.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace omx {
+
+namespace {
+
+constexpr int kUnsentBytes = 256 << 10;
+
+// A peer whose machine vanished without a word must not hold guests or deputies for ever: after a minute of silence
+// ask, and give up after two more. Small frames must not wait for others. Neither means anything to a unix socket.
+void prepare(int socket) {
+    auto set = [socket](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    // What the kernel has queued can't be overtaken any more: let it hold little of what has not left yet.
+    set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentBytes);
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    set(IPPROTO_TCP, TCP_KEEPCNT, 8);
+}
+
+class PlainChannel : public Channel {
+public:
+    explicit PlainChannel(UniqueFd socket) : socket_(std::move(socket)) { prepare(socket_.get()); }
+
+    ssize_t send(const struct iovec* pieces, int count) override {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(pieces);
+        message.msg_iovlen = static_cast<size_t>(count);
+        return retried([&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
+    }
+    ssize_t receive(void* buffer, size_t size) override {
+        return retried([&] { return ::recv(socket_.get(), buffer, size, MSG_DONTWAIT); });
+    }
+    int fd() const override { return socket_.get(); }
+
+private:
+    template <class Call> static ssize_t retried(Call call) {
+        for (;;) {
+            auto moved = call();
+            if (moved >= 0) return moved;
+            if (errno != EINTR) return -errno;
+        }
+    }
+    UniqueFd socket_;
+};
+
+}  // namespace
+
+std::unique_ptr<Channel> plain_channel(UniqueFd socket) { return std::make_unique<PlainChannel>(std::move(socket)); }
+
+}  // namespace omx

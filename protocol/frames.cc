@@ -1,0 +1,340 @@
+// Bodies of the frames. docs/protocol.md has the same as a page: change both together.
+// Encoders cut texts at their bound instead of failing; decoders refuse what is longer.
+#include "protocol/frames.h"
+#include <string_view>
+#include <sys/wait.h>
+
+namespace omx {
+
+namespace {
+
+constexpr size_t kMaxNameBytes = 256;          // host, kernel, boot_id, name of a call
+constexpr size_t kMaxReasonBytes = 4096;       // a line for a person
+constexpr size_t kMaxCommandBytes = 128u << 10;
+constexpr int kGreatestErrno = 4095;           // the kernel's own MAX_ERRNO
+
+void put_text(Writer& w, std::string_view s, size_t bound) { w.text(s.substr(0, bound)); }
+void put_flag(Writer& w, bool b) { w.put(static_cast<uint8_t>(b)); }
+
+// Texts end on a person's terminal or in a log: a peer must not be able to steer the terminal or forge lines.
+// C1 controls (0x80 to 0x9f) are only controls where they come as UTF-8, after 0xc2.
+void make_printable(std::string& s) {
+    for (size_t i = 0; i < s.size(); ++i) {
+        auto c = static_cast<unsigned char>(s[i]);
+        bool c1 = c >= 0x80 && c < 0xa0 && i > 0 && static_cast<unsigned char>(s[i - 1]) == 0xc2;
+        if (c1) s[i - 1] = '?';
+        if (c1 || c < 0x20 || c == 0x7f) s[i] = '?';
+    }
+}
+
+// A Reader that remembers what was wrong first, for the one error of a frame.
+class Body {
+public:
+    Body(FrameType type, View body) : type_(type), in_(body) {}
+    template <class T> T get() { return in_.get<T>(); }
+    View bytes() { return in_.bytes(); }
+
+    std::string text(const char* field, size_t bound) {
+        auto v = in_.bytes();
+        require(v.size() <= bound, field, "is too long");
+        if (v.size() > bound) return {};
+        std::string s(reinterpret_cast<const char*>(v.data()), v.size());
+        make_printable(s);
+        return s;
+    }
+    bool flag(const char* field) {
+        auto v = in_.get<uint8_t>();
+        require(v <= 1, field, "is neither 0 nor 1");
+        return v == 1;
+    }
+    HomePid pid() { return HomePid(task("pid")); }
+    HomeTid tid() { return HomeTid(task("tid")); }
+    void require(bool holds, const char* field, const char* what) {
+        if (!holds && in_.ok() && complaint_.empty()) complaint_ = fmt::format("{} {}", field, what);
+    }
+    // What the decoder returns: the value, or why not.
+    template <class T> Result<T> result(T value) {
+        if (!in_.ok()) return malformed("is too short");
+        if (!complaint_.empty()) return malformed(complaint_);
+        if (!in_.finished()) return malformed(fmt::format("has {} bytes too many", in_.left()));
+        return value;
+    }
+
+private:
+    // 0 and negative numbers mean groups or everybody to kill(2) and the like: never let one through.
+    pid_t task(const char* field) {
+        auto p = in_.get<pid_t>();
+        require(p > 0, field, "is not positive");
+        return p;
+    }
+    std::unexpected<Error> malformed(std::string_view what) const {
+        return std::unexpected(Error{fmt::format("malformed {} frame from the peer: {}", name(type_), what), EPROTO});
+    }
+    FrameType type_;
+    Reader in_;
+    std::string complaint_;
+};
+
+}  // namespace
+
+const char* name(FrameType type) {
+    switch (type) {
+        case FrameType::hello: return "hello";
+        case FrameType::refuse: return "refuse";
+        case FrameType::call: return "call";
+        case FrameType::reply: return "reply";
+        case FrameType::image: return "image";
+        case FrameType::image_done: return "image_done";
+        case FrameType::signal: return "signal";
+        case FrameType::kill: return "kill";
+        case FrameType::gone: return "gone";
+        case FrameType::lost: return "lost";
+        case FrameType::file_get: return "file_get";
+        case FrameType::file_data: return "file_data";
+        case FrameType::file_done: return "file_done";
+        case FrameType::freeze: return "freeze";
+        case FrameType::mask: return "mask";
+        case FrameType::ping: return "ping";
+        case FrameType::pong: return "pong";
+    }
+    return "unknown";
+}
+
+bool known(FrameType type) { return std::string_view(name(type)) != "unknown"; }
+
+// ---- handshake ----
+
+void Hello::encode(Writer& w) const {
+    w.put(version);
+    w.put(uid);
+    w.put(pid_max);
+    w.put(job);
+    w.put(cpu);
+    put_text(w, host, kMaxNameBytes);
+    put_text(w, kernel, kMaxNameBytes);
+    put_text(w, command, kMaxCommandBytes);
+    put_text(w, boot_id, kMaxNameBytes);
+}
+
+Result<Hello> Hello::decode(View body) {
+    Body in(FrameType::hello, body);
+    Hello h;
+    h.version = in.get<uint32_t>();
+    // Only the version's place is common to all versions, so nothing behind it is looked at.
+    if (body.size() >= sizeof h.version && h.version != kProtocolVersion)
+        return std::unexpected(Error{fmt::format("the other side speaks version {} of the protocol, this omxsup version "
+                                                 "{}: install the same omxsup on both machines",
+                                                 h.version, kProtocolVersion), EPROTONOSUPPORT});
+    h.uid = in.get<uint32_t>();
+    h.pid_max = in.get<uint32_t>();
+    h.job = in.get<uint32_t>();
+    h.cpu = in.get<CpuFeatures>();
+    h.host = in.text("host", kMaxNameBytes);
+    h.kernel = in.text("kernel", kMaxNameBytes);
+    h.command = in.text("command", kMaxCommandBytes);
+    h.boot_id = in.text("boot_id", kMaxNameBytes);
+    return in.result(std::move(h));
+}
+
+void Refuse::encode(Writer& w) const { put_text(w, reason, kMaxReasonBytes); }
+
+Result<Refuse> Refuse::decode(View body) {
+    Body in(FrameType::refuse, body);
+    Refuse f{in.text("reason", kMaxReasonBytes)};
+    return in.result(std::move(f));
+}
+
+// ---- life of guests ----
+
+void ImageFrame::encode(Writer& w) const {
+    w.put(pid);
+    w.put(tid);
+    put_flag(w, is_exec);
+    w.bytes(image);
+}
+
+Result<ImageFrame> ImageFrame::decode(View body) {
+    Body in(FrameType::image, body);
+    ImageFrame f;
+    f.pid = in.pid();
+    f.tid = in.tid();
+    f.is_exec = in.flag("is_exec");
+    f.image = in.bytes();
+    return in.result(f);
+}
+
+void ImageDone::encode(Writer& w) const {
+    w.put(pid);
+    put_text(w, error, kMaxReasonBytes);
+}
+
+Result<ImageDone> ImageDone::decode(View body) {
+    Body in(FrameType::image_done, body);
+    ImageDone f;
+    f.pid = in.pid();
+    f.error = in.text("error", kMaxReasonBytes);
+    return in.result(std::move(f));
+}
+
+void SignalFrame::encode(Writer& w) const {
+    w.put(pid);
+    w.put(tid);
+    w.put(info);
+}
+
+Result<SignalFrame> SignalFrame::decode(View body) {
+    Body in(FrameType::signal, body);
+    SignalFrame f;
+    f.pid = in.pid();
+    f.tid = in.get<HomeTid>();
+    f.info = in.get<siginfo_t>();
+    in.require(f.tid.value >= 0, "tid", "is negative");
+    in.require(f.info.si_signo >= 1 && f.info.si_signo <= 64, "si_signo", "is no signal");
+    return in.result(f);
+}
+
+void KillFrame::encode(Writer& w) const { w.put(pid); }
+
+Result<KillFrame> KillFrame::decode(View body) {
+    Body in(FrameType::kill, body);
+    KillFrame f{in.pid()};
+    return in.result(f);
+}
+
+void GoneFrame::encode(Writer& w) const {
+    w.put(pid);
+    w.put(wait_status);
+    w.put(user_us);
+    w.put(system_us);
+    w.put(max_rss_kib);
+    w.put(wall_us);
+}
+
+Result<GoneFrame> GoneFrame::decode(View body) {
+    Body in(FrameType::gone, body);
+    GoneFrame f;
+    f.pid = in.pid();
+    f.wait_status = in.get<int32_t>();
+    f.user_us = in.get<uint64_t>();
+    f.system_us = in.get<uint64_t>();
+    f.max_rss_kib = in.get<uint64_t>();
+    f.wall_us = in.get<uint64_t>();
+    bool ended = (f.wait_status & ~0xffff) == 0 && (WIFEXITED(f.wait_status) || WIFSIGNALED(f.wait_status));
+    in.require(ended, "wait_status", "is not that of an ended process");
+    return in.result(f);
+}
+
+void LostFrame::encode(Writer& w) const {
+    w.put(pid);
+    put_text(w, reason, kMaxReasonBytes);
+    put_text(w, call, kMaxNameBytes);
+}
+
+Result<LostFrame> LostFrame::decode(View body) {
+    Body in(FrameType::lost, body);
+    LostFrame f;
+    f.pid = in.pid();
+    f.reason = in.text("reason", kMaxReasonBytes);
+    f.call = in.text("call", kMaxNameBytes);
+    return in.result(std::move(f));
+}
+
+void FreezeFrame::encode(Writer& w) const {
+    w.put(pid);
+    put_flag(w, frozen);
+}
+
+Result<FreezeFrame> FreezeFrame::decode(View body) {
+    Body in(FrameType::freeze, body);
+    FreezeFrame f;
+    f.pid = in.pid();
+    f.frozen = in.flag("frozen");
+    return in.result(f);
+}
+
+void MaskFrame::encode(Writer& w) const {
+    w.put(tid);
+    w.put(mask);
+}
+
+Result<MaskFrame> MaskFrame::decode(View body) {
+    Body in(FrameType::mask, body);
+    MaskFrame f;
+    f.tid = in.tid();
+    f.mask = in.get<uint64_t>();
+    return in.result(f);
+}
+
+// ---- files ----
+
+void FileGet::encode(Writer& w) const {
+    w.put(handle);
+    w.put(offset);
+    w.put(bytes);
+}
+
+Result<FileGet> FileGet::decode(View body) {
+    Body in(FrameType::file_get, body);
+    FileGet f;
+    f.handle = in.get<uint64_t>();
+    f.offset = in.get<uint64_t>();
+    f.bytes = in.get<uint64_t>();
+    // off_t is signed: whoever reads may add the two without a thought of wrapping.
+    in.require(f.offset <= INT64_MAX && f.bytes <= INT64_MAX - f.offset, "offset + bytes", "is beyond any file");
+    return in.result(f);
+}
+
+void FileData::encode(Writer& w) const {
+    w.put(handle);
+    w.put(offset);
+    w.put(error);
+    put_flag(w, last);
+    w.bytes(data);
+}
+
+Result<FileData> FileData::decode(View body) {
+    Body in(FrameType::file_data, body);
+    FileData f;
+    f.handle = in.get<uint64_t>();
+    f.offset = in.get<uint64_t>();
+    f.error = in.get<int32_t>();
+    f.last = in.flag("last");
+    f.data = in.bytes();
+    in.require(f.error >= 0 && f.error <= kGreatestErrno, "error", "is no errno");
+    in.require(f.offset <= INT64_MAX - kMaxFrameBytes, "offset", "is beyond any file");
+    return in.result(f);
+}
+
+void FileDone::encode(Writer& w) const { w.put(handle); }
+
+Result<FileDone> FileDone::decode(View body) {
+    Body in(FrameType::file_done, body);
+    FileDone f{in.get<uint64_t>()};
+    return in.result(f);
+}
+
+void FileKey::encode(Writer& w) const {
+    w.put(handle);
+    w.put(device);
+    w.put(inode);
+    w.put(bytes);
+    w.put(mtime_ns);
+    w.put(ctime_ns);
+    put_flag(w, cacheable);
+}
+
+FileKey FileKey::read(Reader& in) {
+    FileKey k;
+    k.handle = in.get<uint64_t>();
+    k.device = in.get<uint64_t>();
+    k.inode = in.get<uint64_t>();
+    k.bytes = in.get<uint64_t>();
+    k.mtime_ns = in.get<int64_t>();
+    k.ctime_ns = in.get<int64_t>();
+    auto cacheable = in.get<uint8_t>();
+    if (cacheable > 1 || k.bytes > INT64_MAX) in.refuse();
+    k.cacheable = cacheable == 1;
+    return k;
+}
+
+}  // namespace omx
