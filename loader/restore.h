@@ -8,12 +8,13 @@
 
 namespace omx {
 
+// Below 2^30, because a filter for x86-64 takes numbers from there on for x32 calls and kills.
 // Stub -> worker. The worker installs Plan::memfd at kPlanFd and Plan::files[i] at kPlanFd + 1 + i (ADDFD, SETFD),
 // then answers 0.
-constexpr uint32_t kStubWantsPlan = 0x6f6d7801;
+constexpr uint32_t kStubWantsPlan = 0x2f6d7801;
 // Last call of the runner: everything is in place; args[0] is 0, or -errno with args[1] the index of the operation
 // that failed. From the answer on the guest's own code runs.
-constexpr uint32_t kStubReady = 0x6f6d7802;
+constexpr uint32_t kStubReady = 0x2f6d7802;
 constexpr int kPlanFd = 3;
 
 // The stub's ELF file, embedded in the binary; the worker writes it to its root as /stub.
