@@ -1,0 +1,40 @@
+#include "protocol/spin.h"
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sched.h>
+
+namespace omx {
+
+Spinner::Spinner(std::chrono::microseconds budget)
+    : budget_(budget), load_(open("/proc/loadavg", O_RDONLY | O_CLOEXEC)), cpus_(sysconf(_SC_NPROCESSORS_ONLN)) {}
+
+bool Spinner::worth_it() {
+    if (budget_.count() == 0 || failures_ >= kFailuresToStop) return false;
+    auto now = Clock::now();
+    if (now < not_before_) return false;
+    if (now - load_looked_at_ > kLookAtLoad) {
+        load_looked_at_ = now;
+        if (machine_is_loaded()) { hold_off(now, kHoldOffLoaded); return false; }
+    }
+    return true;
+}
+
+void Spinner::yield_once() { sched_yield(); }
+
+// The fourth field of /proc/loadavg: tasks runnable now / tasks. We are one of them.
+bool Spinner::machine_is_loaded() {
+    char text[128];
+    auto n = pread(load_.get(), text, sizeof text - 1, 0);
+    if (n <= 0) return false;
+    text[n] = 0;
+    const char* at = text;
+    for (int field = 0; field < 3 && at; field++) at = (at = strchr(at, ' ')) ? at + 1 : nullptr;
+    return at && strtol(at, nullptr, 10) > cpus_;
+}
+
+void Spinner::slept(std::chrono::nanoseconds time) {
+    if (time < budget_) failures_ = 0;
+}
+
+}  // namespace omx
