@@ -59,6 +59,7 @@ struct Image {
     std::array<SignalAction, 64> actions{};  // handler 0 default, 1 ignored; [signo - 1]
     MemoryLimits limits{};
     uint32_t personality = 0;
+    uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes
     Bytes storage;                           // backs `contents` on the capturing side
 

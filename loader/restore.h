@@ -1,7 +1,9 @@
 // Rebuilding an image inside a stub. The stub is a tiny static program (loader/stub/) exec'ed under the guest's
 // filter; it asks the worker for its plan by a system call number that Linux does not have, maps the plan at an
 // address free in the image, and the runner code in it does every operation in order and ends in rt_sigreturn.
-// While a guest is restoring, its worker answers every notification but the two below with CONTINUE.
+// While a guest is restoring, its worker answers every notification but the two below with CONTINUE, delivers no signal,
+// and holds the descriptors that it lent to the stub. A stub starts with every signal action at its default (or as the
+// guest had it before an exec) and, because the kernel lays out memory by it, with the image's RLIMIT_STACK.
 #pragma once
 #include "loader/image.h"
 #include "protocol/unique_fd.h"
@@ -13,11 +15,13 @@ namespace omx {
 // then answers 0.
 constexpr uint32_t kStubWantsPlan = 0x2f6d7801;
 // Last call of the runner: everything is in place; args[0] is 0, or -errno with args[1] the index of the operation
-// that failed. From the answer on the guest's own code runs.
+// that failed; the stub then exits with 125. From the answer on the guest's own code runs, after two more calls that
+// need no answer (munmap, rt_sigreturn). It has no descriptor open.
 constexpr uint32_t kStubReady = 0x2f6d7802;
 constexpr int kPlanFd = 3;
 
-// The stub's ELF file, embedded in the binary; the worker writes it to its root as /stub.
+// The stub's ELF file, embedded in the binary; the worker writes it to its root as /stub. Readable, so that the guest
+// stays dumpable.
 View stub_elf();
 
 struct Plan {

@@ -1,0 +1,76 @@
+#include "loader/proc_files.h"
+#include "loader/text_scan.h"
+#include <algorithm>
+#include <fcntl.h>
+
+namespace omx {
+
+Result<ProcDir> ProcDir::open(HomePid pid) {
+    ProcDir d;
+    d.path_ = fmt::format("/proc/{}", pid.value);
+    d.dir_.reset(::open(d.path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!d.dir_) return fail_errno(d.path_);
+    return d;
+}
+
+Result<UniqueFd> ProcDir::open_file(const char* name, int flags) const {
+    UniqueFd fd(::openat(dir_.get(), name, flags | O_CLOEXEC));
+    if (!fd) return fail_errno(fmt::format("{}/{}", path_, name));
+    return fd;
+}
+
+// Files of /proc say size 0, so read until the end; maps gives whole lines up to a page a time.
+Result<std::string> ProcDir::read_text(const char* name) const {
+    auto fd = open_file(name, O_RDONLY);
+    if (!fd) return std::unexpected(fd.error());
+    std::string text;
+    for (size_t used = 0;;) {
+        text.resize(used + 16384);
+        ssize_t n = ::read(fd->get(), text.data() + used, text.size() - used);
+        if (n < 0) return fail_errno(fmt::format("{}/{}", path_, name));
+        used += static_cast<size_t>(n);
+        text.resize(used);
+        if (n == 0) return text;
+    }
+}
+
+Result<MmFields> parse_stat(std::string_view text) {
+    // The second field is the name in parentheses and may hold anything; the last ')' ends it.
+    size_t name_end = text.rfind(')');
+    if (name_end == text.npos) return fail("process status: no name");
+    TextScan s(text.substr(name_end + 1));
+    MmFields m;
+    struct { int field; uint64_t* to; } const wanted[] = {      // numbers as in proc_pid_stat(5)
+        {26, &m.start_code}, {27, &m.end_code}, {28, &m.start_stack}, {45, &m.start_data}, {46, &m.end_data},
+        {47, &m.start_brk}, {48, &m.arg_start}, {49, &m.arg_end}, {50, &m.env_start}, {51, &m.env_end}};
+    int field = 2;
+    for (const auto& want : wanted) {
+        std::string_view word;
+        while (field < want.field && s.skip(' ')) {
+            word = s.word();
+            field++;
+        }
+        if (field != want.field || !TextScan(word).decimal(*want.to))
+            return fail(fmt::format("process status: field {} is missing", want.field));
+    }
+    m.brk = m.start_brk;
+    return m;
+}
+
+Result<StatusFields> parse_status(std::string_view text) {
+    StatusFields f;
+    bool have_ignored = false, have_threads = false;
+    while (!text.empty()) {
+        std::string_view line = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+        auto value = [&](std::string_view key) {
+            return line.starts_with(key) ? TextScan(line.substr(key.size())) : TextScan("");
+        };
+        if (auto s = value("SigIgn:\t"); s.hex(f.ignored)) have_ignored = true;
+        if (auto s = value("Threads:\t"); s.decimal(f.threads)) have_threads = true;
+    }
+    if (!have_ignored || !have_threads) return fail("process status: SigIgn or Threads is missing");
+    return f;
+}
+
+}  // namespace omx

@@ -1,0 +1,30 @@
+// What /proc tells of a stopped process, as far as an image needs it.
+#pragma once
+#include "loader/image.h"
+#include "protocol/unique_fd.h"
+
+namespace omx {
+
+// The directory of one process, held open: a pid that is used again can't get in between.
+class ProcDir {
+public:
+    static Result<ProcDir> open(HomePid);
+    Result<UniqueFd> open_file(const char* name, int flags) const;
+    Result<std::string> read_text(const char* name) const;
+    const std::string& path() const { return path_; }
+
+private:
+    UniqueFd dir_;
+    std::string path_;     // "/proc/PID", for messages
+};
+
+// From the text of /proc/PID/stat. brk is set to start_brk: the file doesn't have it.
+Result<MmFields> parse_stat(std::string_view text);
+
+struct StatusFields {
+    uint64_t ignored = 0;      // bit signo - 1
+    uint32_t threads = 0;
+};
+Result<StatusFields> parse_status(std::string_view text);
+
+}  // namespace omx
