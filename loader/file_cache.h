@@ -12,9 +12,11 @@ public:
     explicit FileCache(uint64_t limit_bytes);
     ~FileCache();
     // Serves one request that waits on `socket` (the daemon's end of a worker's socketpair). Requests of a socket act
-    // for `owner`, a text naming user and home ("uid@boot_id"). An error: the worker is gone or talks nonsense; drop it.
+    // for `owner`, a text naming user and home ("uid@boot_id"). An error: the worker is gone or talks nonsense: drop
+    // it. Never blocks on the worker; storing takes the time of hashing the content (at most limit_bytes of it).
     Status serve(int socket, const std::string& owner);
-    uint64_t bytes_held() const;
+    uint64_t bytes_held() const;       // whole pages; what guests still map of dropped files is not counted
+    size_t contents_held() const;
 private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
@@ -29,6 +31,8 @@ public:
     // The sealed memfd of that content, or an invalid fd when the cache does not hold it.
     Result<UniqueFd> find(const FileKey&);
     // Hands over a freshly filled memfd; gives back the canonical sealed one (another home's equal file, perhaps).
+    // It must have been made with MFD_ALLOW_SEALING, have exactly key.bytes, and not be mapped writable any more.
+    // What is not cacheable or too big for the cache comes back sealed all the same, but nobody else will find it.
     Result<UniqueFd> store(const FileKey&, UniqueFd content);
 private:
     UniqueFd socket_;

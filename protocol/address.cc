@@ -40,8 +40,9 @@ Result<AddrinfoList> resolve(const Address& address, int flags) {
     int why = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &list);
     if (why == 0) return AddrinfoList(list);
     if (why == EAI_SYSTEM) return fail_errno(fmt::format("looking up host '{}'", address.host));
-    return failed(EHOSTUNREACH, fmt::format("host '{}' can't be looked up ({}): give a name that this machine knows, or "
-                                            "a numeric address", address.host, gai_strerror(why)));
+    auto what = fmt::format("host '{}' can't be looked up ({}): give a name that this machine knows, or a numeric "
+                            "address", address.host, gai_strerror(why));
+    return failed(EHOSTUNREACH, what);
 }
 
 UniqueFd stream_socket(int family) { return UniqueFd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }

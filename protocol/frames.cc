@@ -75,6 +75,12 @@ private:
     std::string complaint_;
 };
 
+std::unexpected<Error> foreign_version(uint32_t theirs) {
+    auto what = fmt::format("the other side speaks version {} of the protocol, this omxsup version {}: install the "
+                            "same omxsup on both machines", theirs, kProtocolVersion);
+    return std::unexpected(Error{std::move(what), EPROTONOSUPPORT});
+}
+
 }  // namespace
 
 const char* name(FrameType type) {
@@ -121,10 +127,7 @@ Result<Hello> Hello::decode(View body) {
     Hello h;
     h.version = in.get<uint32_t>();
     // Only the version's place is common to all versions, so nothing behind it is looked at.
-    if (body.size() >= sizeof h.version && h.version != kProtocolVersion)
-        return std::unexpected(Error{fmt::format("the other side speaks version {} of the protocol, this omxsup version "
-                                                 "{}: install the same omxsup on both machines",
-                                                 h.version, kProtocolVersion), EPROTONOSUPPORT});
+    if (body.size() >= sizeof h.version && h.version != kProtocolVersion) return foreign_version(h.version);
     h.uid = in.get<uint32_t>();
     h.pid_max = in.get<uint32_t>();
     h.job = in.get<uint32_t>();

@@ -200,7 +200,7 @@ Status Link::flush(int timeout_ms) {
         if (impl_->queue.empty()) return {};
         auto ready = wait_for(fd(), POLLOUT, deadline);
         if (!ready) return std::unexpected(ready.error());
-        if (!*ready) return late(fmt::format("{} bytes still wait for the link after {} ms", queued_bytes(), timeout_ms));
+        if (!*ready) return late(fmt::format("{} bytes wait for the link after {} ms", queued_bytes(), timeout_ms));
     }
 }
 

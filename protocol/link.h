@@ -1,5 +1,6 @@
 // The one ordered, authenticated connection between a supervisor and a worker.
-// Frames of priority `urgent` (calls, replies, signals) overtake queued `bulk` frames (file contents), never each other.
+// Frames of priority `urgent` (calls, replies, signals) overtake queued `bulk` frames (file contents), never each
+// other.
 #pragma once
 #include "protocol/frames.h"
 #include "protocol/loop.h"
@@ -21,7 +22,8 @@ struct Address {
     std::string text() const;
     bool loopback() const;      // true for unix sockets too: only this machine can connect
 };
-Result<UniqueFd> listen_on(const Address&);                         // non-blocking, close-on-exec; error names the remedy
+// Both give non-blocking, close-on-exec sockets; their errors name the remedy.
+Result<UniqueFd> listen_on(const Address&);
 Result<UniqueFd> connect_to(const Address&, int timeout_ms);        // TCP_NODELAY set
 // uid of the process at the other end: SO_PEERCRED for unix sockets; for loopback TCP the peer's socket is looked
 // up in /proc/net/tcp{,6}. An error means "not known".
