@@ -54,6 +54,8 @@ struct DeputyProcess {
     bool ending = false;                      // exit or a fatal signal has been let through
     bool guest_gone = false;
     bool kill_sent = false;
+    bool stopped = false;                     // by job control: nothing is run for it (F5)
+    bool identity_changed = false;            // its uid, capabilities or limits may differ from the supervisor's (F22)
     std::unique_ptr<SlotMemory> slots;
     UniqueFd pidfd;
     std::unordered_map<HomeTid, std::unique_ptr<DeputyThread>> threads;

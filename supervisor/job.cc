@@ -1,5 +1,6 @@
 #include "supervisor/job.h"
 #include <algorithm>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -9,6 +10,9 @@ namespace omx {
 Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link) {
     stats_.node = setup_.node_name;
     stats_.where_defaulted = setup_.where_defaulted;
+    rlimit file_size{};
+    direct_ = getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur == RLIM_INFINITY;   // else SIGXFSZ would be ours
+    signal(SIGPIPE, SIG_IGN);
     auto p = std::make_unique<Process>();
     p->pid = setup_.root;
     auto& root = *p;
@@ -23,12 +27,14 @@ Status Job::run() {
     sigprocmask(SIG_BLOCK, &chld, nullptr);
     children_ = UniqueFd(signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!children_) return fail_errno("signalfd");
-    loop_.watch_readable(children_.get(), [this] { on_children(); });
+    loop_.watch_readable(children_.get(), [this] { on_sigchld(); });
     loop_.watch_readable(link_.fd(), [this] { on_link(); });
     on_children();                                   // stops from before the descriptor existed
     while (!processes_.empty()) {
+        auto before = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
+        spinner_.slept(Spinner::Clock::now() - before);
     }
     return {};
 }
@@ -60,11 +66,15 @@ void Job::say(std::string_view line) {
 }
 
 void Job::on_link() {
-    while (link_up_) {
+    while (link_up_ && !processes_.empty()) {
         auto frame = link_.receive();
+        if (frame && !*frame) {
+            // The answer has left: in a burst the next call is only microseconds away.
+            bool news = spinner_.wait([&] { frame = link_.receive(); return !frame || *frame || on_children(); });
+            if (!news) return;
+        }
         if (!frame) return link_lost(frame.error());
-        if (!*frame) return;
-        on_frame(**frame);
+        if (*frame) on_frame(**frame);
     }
 }
 

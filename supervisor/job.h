@@ -9,7 +9,9 @@
 #include "loader/image.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
+#include "protocol/spin.h"
 #include "supervisor/deputies.h"
+#include "supervisor/direct.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
 #include <cstdio>
@@ -53,7 +55,8 @@ private:
     bool wait_inline(Thread&, int64_t patience_us);
     void run_waiting(Thread&);
     void collect(Thread&);
-    void reply(Thread&, const ReplyHead&, View attachment = {});
+    bool run_by_supervisor(Thread&, const CallHead&, uint64_t id, View body);
+    void reply(Thread&, const ReplyHead&, View attachment = {}, std::string_view where = "deputy");
     void answer_without_deputy(const CallHead&, uint64_t id, int64_t result);
     void refuse_call(Thread&, const CallHead&, uint64_t id, std::string_view why);
     void trace(HomeTid, const std::string& call, uint32_t nr, int64_t result, std::string_view where);
@@ -76,7 +79,8 @@ private:
     static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
 
     // --- stops ---
-    void on_children();
+    void on_sigchld();
+    bool on_children();                       // true if there was any news
     void on_stop(HomeTid, int status);
     void on_event_stop(HomeTid, int status);
     void on_clone_event(HomeTid);
@@ -129,6 +133,9 @@ private:
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;
+    Spinner spinner_;
+    OwnArena own_arena_;
+    bool direct_ = false;                     // calls may be run by the supervisor: see direct.h
     Bytes scratch_;
 };
 

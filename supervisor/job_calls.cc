@@ -11,6 +11,27 @@ namespace omx {
 
 using namespace std::chrono;
 
+namespace {
+// After these the supervisor may no longer take its own right to act for the process's.
+bool changes_identity(uint32_t nr) {
+    switch (nr) {
+        case SYS_setuid: case SYS_setgid: case SYS_setreuid: case SYS_setregid: case SYS_setresuid: case SYS_setresgid:
+        case SYS_setfsuid: case SYS_setfsgid: case SYS_setgroups: case SYS_capset: case SYS_setrlimit: case SYS_prlimit64:
+        case SYS_landlock_restrict_self: return true;
+        default: return false;
+    }
+}
+
+// Calls that make a signal or a ptrace stop of the very thread: the supervisor must be in its loop to see it.
+bool stops_its_caller(uint32_t nr) {
+    switch (nr) {
+        case SYS_kill: case SYS_tkill: case SYS_tgkill: case SYS_rt_sigqueueinfo: case SYS_rt_tgsigqueueinfo:
+        case SYS_rt_sigprocmask: case SYS_execve: case SYS_execveat: return true;
+        default: return false;
+    }
+}
+}  // namespace
+
 void Job::on_call(uint64_t id, View body) {
     auto head = peek_call(body);
     if (!head) return link_lost(head.error());
@@ -38,20 +59,35 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
         case SYS_exit: return start_thread_exit(t, *head, id);
         case SYS_mmap: return start_mmap(t, *head, id);
         case SYS_fork: case SYS_vfork: case SYS_clone3: case SYS_exit_group: return refuse_call(t, *head, id, "the node must not send it");
-        default: return start_plain_call(t, *head, id, body);
+        default: break;
     }
+    if (changes_identity(head->nr)) t.process->identity_changed = true;
+    if (!run_by_supervisor(t, *head, id, body)) start_plain_call(t, *head, id, body);
 }
 
-namespace {
-// Calls that make a signal or a ptrace stop of the very thread: the supervisor must be in its loop to see it.
-bool stops_its_caller(uint32_t nr) {
-    switch (nr) {
-        case SYS_kill: case SYS_tkill: case SYS_tgkill: case SYS_rt_sigqueueinfo: case SYS_rt_tgsigqueueinfo:
-        case SYS_rt_sigprocmask: case SYS_execve: case SYS_execveat: return true;
-        default: return false;
-    }
+// Runs the call right here if that is provably the same. False: nothing has happened, the deputy must run it.
+bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View body) {
+    auto& p = *t.process;
+    if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
+    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), static_cast<int>(head.args[0]), 0)));
+    if (!copy) return false;                              // EBADF is the kernel's to say
+    ActiveCall active{.id = id, .since = steady_clock::now()};
+    own_arena_.reset();
+    auto call = decode_call(body, own_arena_);
+    if (!call) { link_lost(call.error()); return true; }
+    if (own_arena_.unusual) return false;
+    auto result = run_directly(*call, copy.get());
+    if (!result) return false;
+    copy.reset();
+    on_children();                                        // a signal that came before the data must leave before it (F4)
+    if (p.ending || !p.held.empty()) return true;
+    active.call = std::move(*call);
+    if (setup_.trace_file) active.text = format_call(head, body);
+    stats_.run_by_supervisor++;
+    t.active = std::move(active);
+    reply(t, {*result, 0}, {}, "supervisor");
+    return true;
 }
-}  // namespace
 
 void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View body) {
     ActiveCall active{.id = id, .since = steady_clock::now()};
@@ -134,7 +170,7 @@ void Job::collect(Thread& t) {
     reply(t, head);
 }
 
-void Job::reply(Thread& t, const ReplyHead& head, View attachment) {
+void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_view where) {
     auto active = std::move(*t.active);
     t.active.reset();
     scratch_.clear();
@@ -144,7 +180,7 @@ void Job::reply(Thread& t, const ReplyHead& head, View attachment) {
     auto& count = stats_.calls[active.call.nr];
     count.bytes_in += scratch_.size() + sizeof(FrameHeader);
     count.home_us += static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - active.since).count());
-    if (setup_.trace_file) trace(t.tid, active.text, active.call.nr, head.result, "deputy");
+    if (setup_.trace_file) trace(t.tid, active.text, active.call.nr, head.result, where);
 }
 
 // An answer that no deputy had to be asked for.

@@ -192,6 +192,7 @@ void Job::on_new_tracee(HomeTid child) {
         auto p = std::make_unique<Process>();
         p->pid = HomePid(child.value);
         p->program = parent->process->program;
+        p->identity_changed = parent->process->identity_changed;
         p->away = true;
         p->away_since = std::chrono::steady_clock::now();
         auto& added = *p;

@@ -7,14 +7,21 @@
 
 namespace omx {
 
-void Job::on_children() {
-    signalfd_siginfo drained;
-    while (read(children_.get(), &drained, sizeof drained) > 0) {}
+bool Job::on_children() {
     int status = 0;
+    bool news = false;
     for (pid_t tid; (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0;) {
         if (WIFSTOPPED(status)) on_stop(HomeTid(tid), status);
         else on_thread_ended(HomeTid(tid), status);
+        news = true;
     }
+    return news;
+}
+
+void Job::on_sigchld() {
+    signalfd_siginfo drained;
+    while (read(children_.get(), &drained, sizeof drained) > 0) {}
+    on_children();
 }
 
 void Job::on_stop(HomeTid tid, int status) {
@@ -52,6 +59,7 @@ void Job::on_event_stop(HomeTid tid, int status) {
     if (!t->forced.empty()) return run_forced(*t);
     int signal = WSTOPSIG(status);
     bool group_stop = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+    t->process->stopped = group_stop;
     if (t->process->away && link_up_ && tid.value == t->process->pid.value)
         link_.send(FrameType::freeze, 0, FreezeFrame{t->process->pid, group_stop});
     if (group_stop) tracee::listen(tid);                // stays stopped as its parent was told, and wakes by SIGCONT

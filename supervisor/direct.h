@@ -1,0 +1,38 @@
+// Calls that the supervisor runs itself on a copy of the deputy's descriptor: whoever reads the link runs the call, so
+// that no other process has to be woken. Only where nobody can tell who called (a white list), and only when the call
+// can't wait; everything else is the deputy's.
+//
+// A copy lives for one call (pidfd_getfd and close: 0.6 µs): kept longer, it would change when readers see the end of a
+// pipe, when a lock falls and whether a file just written may be executed. Non-blocking attempts use RWF_NOWAIT, never
+// O_NONBLOCK, which belongs to the open file and would show in the deputy.
+#pragma once
+#include "protocol/marshal.h"
+#include <memory>
+#include <optional>
+
+namespace omx {
+
+// Lays buffers out in our own memory. Anything unusual (a guard page is needed) makes the call the deputy's.
+class OwnArena : public Arena {
+public:
+    OwnArena();
+    ~OwnArena() override;
+    Piece allocate(size_t bytes, size_t alignment) override;
+    Piece allocate_before_guard(size_t) override { unusual = true; return {}; }
+    DeputyAddr bad_address() const override { return DeputyAddr(0x1000); }
+    void reset();
+    bool unusual = false;
+
+private:
+    static constexpr size_t kKept = 4 << 20;
+    std::byte* kept_;
+    size_t used_ = 0;
+    std::vector<std::pair<void*, size_t>> more_;
+};
+
+// Whether such a call may be worth a look at its descriptor (args[0]) at all.
+bool may_run_directly(uint32_t nr, const CallArgs&);
+// Runs it on `fd`, a copy made for this call. nullopt: the deputy must run it; nothing has happened.
+std::optional<int64_t> run_directly(const HomeCall&, int fd);
+
+}  // namespace omx
