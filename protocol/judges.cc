@@ -1,0 +1,120 @@
+#include "protocol/judges.h"
+#include <linux/mempolicy.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+
+namespace omx {
+
+namespace {
+
+constexpr Placement forward{Place::forward, {}};
+
+Placement place_zerocopy(uint64_t flags) {
+    if (flags & MSG_ZEROCOPY) return {Place::home, "the guest's own pages would have to be sent after the call has returned"};
+    return forward;
+}
+
+// Limits that the node's kernel has to keep, because the memory is there.
+Placement place_limit(uint64_t resource) {
+    switch (static_cast<uint32_t>(resource)) {
+    case RLIMIT_AS: case RLIMIT_DATA: case RLIMIT_STACK:
+        return {Place::both, "the memory that it limits is the node's"};
+    default: return forward;
+    }
+}
+
+constexpr uint64_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER
+                                    | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME;
+
+}  // namespace
+
+Placement place_mmap(const CallArgs& args) {
+    uint64_t flags = args[3];
+    if ((flags & MAP_ANONYMOUS) && (flags & MAP_HUGETLB))
+        return {Place::home, "huge pages are reserved at home, the node may have none"};
+    if (flags & MAP_ANONYMOUS) return {Place::local, {}};
+    // MAP_SHARED_VALIDATE is both bits of the type.
+    bool shared = flags & MAP_SHARED;
+    if (shared && (args[2] & PROT_WRITE))
+        return {Place::home, "a file mapped shared and writable can't be on two machines at once"};
+    return {Place::life, "home opens the way to the file's content, the node maps it"};
+}
+
+Placement place_clone(const CallArgs& args) {
+    // CLONE_NEWTIME lies within the exit signal's byte of clone: there it isn't a flag.
+    constexpr uint64_t kThread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_FILES | CLONE_FS;
+    constexpr uint64_t kHarmless = CSIGNAL | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID
+                                   | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | CLONE_CLEAR_SIGHAND;
+    constexpr uint64_t kVfork = CLONE_VM | CLONE_VFORK;
+    constexpr Placement life{Place::life, "deputy and guest get a new thread or child each, with one number"};
+    uint64_t flags = args[0] & ~kHarmless;
+    if (flags & (kNewNamespaces & ~uint64_t{CSIGNAL}))
+        return {Place::home, "a process in namespaces of its own can't be served yet"};
+    if (flags & CLONE_THREAD) {
+        if ((flags & kThread) != kThread) return {Place::home, "a thread with files or a working directory of its own"};
+        if (flags & ~(kThread | CLONE_SYSVSEM)) return {Place::home, "an unusual kind of thread (clone flags)"};
+        return life;
+    }
+    if ((flags & CLONE_VM) && !(flags & CLONE_VFORK))
+        return {Place::home, "a child that shares its parent's memory while both run"};
+    if (flags & ~kVfork) return {Place::home, "a child that shares more with its parent than fork does (clone flags)"};
+    return life;
+}
+
+Placement place_unshare(const CallArgs& args) {
+    // The rest is the deputy's own affair: files, working directory, semaphore adjustments.
+    if (args[0] & kNewNamespaces) return {Place::home, "a process in namespaces of its own can't be served yet"};
+    return forward;
+}
+
+Placement place_personality(const CallArgs& args) {
+    if (static_cast<uint32_t>(args[0]) == 0xffffffff) return forward;      // only asks
+    return {Place::both, "it changes how memory is laid out on the node, too"};
+}
+
+Placement place_setrlimit(const CallArgs& args) { return place_limit(args[0]); }
+
+Placement place_prlimit(const CallArgs& args) {
+    bool own = static_cast<uint32_t>(args[0]) == 0, sets = args[2] != 0;
+    return own && sets ? place_limit(args[1]) : forward;
+}
+
+Placement place_itimer(const CallArgs& args) {
+    switch (static_cast<uint32_t>(args[0])) {
+    case ITIMER_VIRTUAL: case ITIMER_PROF: return {Place::local, {}};      // the CPU time is spent on the node
+    default: return forward;
+    }
+}
+
+Placement place_timer_create(const CallArgs& args) {
+    auto clock = static_cast<int32_t>(args[0]);
+    // Negative numbers are the CPU clocks of a pid.
+    if (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
+        return {Place::home, "a timer of CPU time would count the deputy's, which is idle"};
+    return forward;
+}
+
+Placement place_get_robust_list(const CallArgs& args) {
+    if (static_cast<uint32_t>(args[0]) == 0) return {Place::local, {}};
+    return {Place::memory_of, "the list of another thread is where that thread runs"};
+}
+
+Placement place_get_mempolicy(const CallArgs& args) {
+    if (args[4] & MPOL_F_ADDR) return {Place::home, "it asks for the memory node of a page that is elsewhere"};
+    return forward;
+}
+
+Placement place_sendto(const CallArgs& args) { return place_zerocopy(args[3]); }
+Placement place_sendmsg(const CallArgs& args) { return place_zerocopy(args[2]); }
+Placement place_sendmmsg(const CallArgs& args) { return place_zerocopy(args[3]); }
+
+Placement place_xattr_args(const CallArgs& args) {
+    if (args[5] > 16) return {Place::home, "a version of its struct that omxsup does not know"};
+    return forward;
+}
+
+}  // namespace omx

@@ -1,0 +1,101 @@
+// Rows: memory, clocks that are read, futexes, sleeping. What acts on the guest's own memory or registers is local: the
+// deputy has neither. Few calls are allowed untrapped, because that list is what a guest can attack the node with.
+#pragma once
+#include "protocol/judges.h"
+#include "protocol/row_words.h"
+#include "protocol/subtables.h"
+
+namespace omx::words {
+
+inline constexpr LocalWhen anonymous_small_pages{3, 0x20 | 0x40000, 0x20};      // MAP_ANONYMOUS without MAP_HUGETLB
+
+inline constexpr Row memory_rows[] = {
+    row(9, "mmap", life, {address, size, protection, map_flags, fd, off})
+        .returning(Returns::address).allowed_when(anonymous_small_pages).by(place_mmap)
+        .because("home opens the way to the file's content, the node maps it"),
+    row(10, "mprotect", local, {address, size, protection}),
+    row(11, "munmap", local, {address, size}),
+    row(12, "brk", local, {address}).returning(Returns::address),
+    row(25, "mremap", local, {address, size, size, hex, address}).returning(Returns::address),
+    row(26, "msync", local, {address, size, hex})
+        .because("nothing that a guest maps on a node is shared with a file that can be written"),
+    row(27, "mincore", local, {address, size, address}),
+    row(28, "madvise", local, {address, size, num}),
+    row(149, "mlock", local, {address, size}).because("the memory is the node's, and so is the limit"),
+    row(150, "munlock", local, {address, size}),
+    row(151, "mlockall", local, {hex}).because("the memory is the node's, and so is the limit"),
+    row(152, "munlockall", local),
+    row(325, "mlock2", local, {address, size, hex}).because("the memory is the node's, and so is the limit"),
+    row(216, "remap_file_pages", home, {address, size, protection, size, hex})
+        .because("it rearranges a shared mapping of a file"),
+    row(323, "userfaultfd", home, {hex}).because("faults of the guest would have to reach a descriptor at home"),
+    row(324, "membarrier", local, {num, hex, num}),
+    row(329, "pkey_mprotect", local, {address, size, protection, num}),
+    row(330, "pkey_alloc", local, {hex, hex}),
+    row(331, "pkey_free", local, {num}),
+    row(447, "memfd_secret", home, {hex}).because("only a shared mapping can use it, and its memory is home's"),
+    row(453, "map_shadow_stack", local, {address, size, hex}).returning(Returns::address),
+    row(462, "mseal", local, {address, size, hex}),
+
+    // Memory of a process that may be anywhere.
+    row(101, "ptrace", home, {num, pid, address, address})
+        .because("a debugger and what it debugs must be at home together"),
+    row(279, "move_pages", memory_of, {pid, size, address, address, address, hex})
+        .because("the pages of a guest are not where its deputy is"),
+    row(256, "migrate_pages", memory_of, {pid, size, address, address})
+        .because("the pages of a guest are not where its deputy is"),
+    row(310, "process_vm_readv", memory_of, {pid, address, size, address, size, hex})
+        .because("the memory of a guest is not where its deputy is"),
+    row(311, "process_vm_writev", memory_of, {pid, address, size, address, size, hex})
+        .because("the memory of a guest is not where its deputy is"),
+    row(440, "process_madvise", memory_of, {fd, address, size, num, hex})
+        .because("the memory of a guest is not where its deputy is"),
+    row(448, "process_mrelease", memory_of, {fd, hex}).because("the memory of a guest is not where its deputy is"),
+
+    // NUMA: the numbers of memory nodes are home's; a policy is recorded there.
+    row(237, "mbind", home, {address, size, num, address, size, hex})
+        .because("it names memory nodes of home's for memory that is elsewhere"),
+    row(238, "set_mempolicy", forward, {num, in(at_most(4096, bits(2, -1))), size}),
+    row(239, "get_mempolicy", forward, {out(bytes(4)), out(at_most(4096, bits(2, -1))), size, address, hex})
+        .by(place_get_mempolicy),
+    row(450, "set_mempolicy_home_node", home, {address, size, size, hex})
+        .because("it names memory nodes of home's for memory that is elsewhere"),
+
+    // Waiting in memory and for time.
+    row(24, "sched_yield", local),
+    row(35, "nanosleep", local, {address, address}).blocking(),
+    row(96, "gettimeofday", local, {address, address}),
+    row(201, "time", local, {address}),
+    row(202, "futex", local, {address, num, uns, address, address, uns}).blocking(),
+    row(219, "restart_syscall", local).blocking(),
+    row(228, "clock_gettime", local, {num, address})
+        .because("CPU clocks count from the move to the node on"),
+    row(229, "clock_getres", local, {num, address}),
+    row(230, "clock_nanosleep", local, {num, hex, address, address}).blocking(),
+    row(318, "getrandom", local, {address, size, hex}),
+    row(449, "futex_waitv", local, {address, uns, hex, address, num}).blocking(),
+    row(454, "futex_wake", local, {address, hex, num, hex}),
+    row(455, "futex_wait", local, {address, hex, hex, hex, address, num}).blocking(),
+    row(456, "futex_requeue", local, {address, hex, num, num}),
+
+    // The thread's own registers and words in memory.
+    row(15, "rt_sigreturn", local),
+    row(131, "sigaltstack", local, {address, address}),
+    row(158, "arch_prctl", local, {hex, address}),
+    row(186, "gettid", local).because("threads have the same numbers on the node"),
+    row(39, "getpid", local).because("processes have the same numbers on the node"),
+    row(218, "set_tid_address", local, {address}),
+    row(273, "set_robust_list", local, {address, size}),
+    row(274, "get_robust_list", memory_of, {pid, address, address})
+        .allowed_when({0, 0xffffffff, 0}).by(place_get_robust_list)
+        .because("the list of another thread is where that thread runs"),
+    row(309, "getcpu", local, {address, address, address}),
+    row(334, "rseq", local, {address, uns, hex, hex}),
+    row(154, "modify_ldt", home, {num, address, size}).because("segments of a table are for 16- and 32-bit code"),
+    row(172, "iopl", home, {num}).because("the ports are home's"),
+    row(173, "ioperm", home, {size, size, num}).because("the ports are home's"),
+    row(335, "uretprobe", home).because("only the kernel's own probes call it"),
+    row(336, "uprobe", home).because("only the kernel's own probes call it"),
+};
+
+}  // namespace omx::words
