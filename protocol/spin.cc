@@ -6,8 +6,15 @@
 
 namespace omx {
 
+namespace {
+std::chrono::microseconds budget_or(std::chrono::microseconds normal) {
+    const char* wish = getenv("OMXSUP_SPIN_US");
+    return wish ? std::chrono::microseconds(strtoul(wish, nullptr, 10)) : normal;
+}
+}  // namespace
+
 Spinner::Spinner(std::chrono::microseconds budget)
-    : budget_(budget), load_(open("/proc/loadavg", O_RDONLY | O_CLOEXEC)), cpus_(sysconf(_SC_NPROCESSORS_ONLN)) {}
+    : budget_(budget_or(budget)), load_(open("/proc/loadavg", O_RDONLY | O_CLOEXEC)), cpus_(sysconf(_SC_NPROCESSORS_ONLN)) {}
 
 bool Spinner::worth_it() {
     if (budget_.count() == 0 || failures_ >= kFailuresToStop) return false;

@@ -16,6 +16,7 @@ namespace omx {
 class Spinner {
 public:
     using Clock = std::chrono::steady_clock;
+    // $OMXSUP_SPIN_US overrides the budget, for measuring; 0 switches spinning off.
     explicit Spinner(std::chrono::microseconds budget = std::chrono::microseconds(200));
 
     // Calls `ready` until it returns true (then true) or the time is up. Call it when work has just been done.
