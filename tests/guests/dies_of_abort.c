@@ -1,0 +1,7 @@
+// abort() blocks, raises, unblocks: the signal must arrive while it does.
+#include "guest.h"
+
+int main(void) {
+    SAY("going\n");
+    abort();
+}
