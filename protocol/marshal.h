@@ -6,6 +6,17 @@
 // out so that it ends at a guard page; one that is not readable at all becomes an unmapped address: home's kernel
 // then reports EFAULT in its own order. Out-buffers are checked for writability before the call is forwarded and
 // treated the same way. NULL stays NULL.
+//
+// Wire form of a call: i32 thread, u32 number, u64 arguments[6], then the pieces of memory from the last argument to
+// the first, because a length word stands behind the buffer that it measures: home always knows a length before it
+// meets what it bounds. A flat piece is u32 n (readable, for an out-buffer writable, leading bytes) and, if it goes in,
+// n bytes. NULL pointers and such as can't be a program's have no piece: both ends see them in the arguments.
+// Wire form of a reply: i64 result, u16 restart, u16 zero, u32 count, then per out-buffer u64 guest address, u32 n and
+// n bytes, then the attachment.
+//
+// More than kMaxPayload bytes in one direction don't fit a frame. Reads, writes, sends and receives of more are made
+// shorter (as the kernel itself does beyond 2 GiB): they return a short count. recvmmsg and sendmmsg handle fewer
+// messages. Any other buffer is laid out up to there, before a guard page.
 #pragma once
 #include "protocol/frames.h"
 #include "protocol/guest_memory.h"
@@ -13,7 +24,7 @@
 
 namespace omx {
 
-using CallArgs = std::array<uint64_t, 6>;
+constexpr uint64_t kMaxPayload = kMaxFrameBytes - (1u << 20);
 
 // ---- on the node ----
 
@@ -49,9 +60,19 @@ public:
 struct OutPiece {                // an out-buffer as laid out, with all that is needed to send it back
     const std::byte* ours;
     uint32_t capacity;           // bytes laid out
-    uint8_t argument, part;      // part: index within iovec or msghdr pieces
-    // … the implementation may add fields; users treat it as opaque
-    uint32_t rule = 0;
+    uint8_t argument;
+    uint16_t part = 0;           // index within iovec or msghdr pieces; 0 starts a new sharing of the result
+    // From here on opaque to users.
+    BackRule rule = BackRule::whole;
+    bool when_failed = false;
+    bool soft = false;           // a failed write to the guest is no error (Direction::in_maybe_out)
+    uint8_t base = 0;
+    uint8_t word_bytes = 4;
+    int16_t message = -1;        // of a mmsghdr array: valid if the result is greater
+    uint32_t unit = 1;
+    uint64_t guest = 0;          // where it belongs
+    const std::byte* word = nullptr;     // the amount, instead of the result: memory of the arena, copied once
+    const std::byte* before = nullptr;   // BackRule::changed: what it was
 };
 
 struct HomeCall {
