@@ -1,0 +1,142 @@
+// A guest's call: trapped here, made by its deputy at home, answered here.
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <csignal>
+#include <sys/syscall.h>
+
+namespace omx {
+namespace {
+
+// Replies find their thread without a search of their own: its number is in the call's.
+uint64_t call_id(uint64_t counter, HomeTid tid) { return counter << 32 | static_cast<uint32_t>(tid.value); }
+HomeTid caller_of(uint64_t id) { return HomeTid(static_cast<pid_t>(id & 0x7fffffff)); }
+
+// The argument that says most about why a call can't be served: the command of an ioctl, the option of a prctl.
+std::string describe(uint32_t nr, const CallArgs& args) {
+    switch (nr) {
+        case SYS_ioctl: case SYS_fcntl: return fmt::format("{}(…{:#x})", call_name(nr), args[1]);
+        case SYS_prctl: case SYS_arch_prctl: case SYS_clone: case SYS_unshare: return fmt::format("{}({:#x}…)", call_name(nr), args[0]);
+        case SYS_mmap: return fmt::format("mmap(…{}, {:#x}, {:#x}, {}…)", args[1], args[2], args[3], static_cast<int>(args[4]));
+        default: return find_row(nr) ? std::string(call_name(nr)) : fmt::format("system call {}", nr);
+    }
+}
+
+}  // namespace
+
+void Worker::on_listener(Listener& l) {
+    if (take_notification(l)) spin_for_reply();
+}
+
+// While calls come in bursts home's answer is nearer than a sleep is short. With several guests' calls on their way
+// there is always something to be done: the loop does it.
+void Worker::spin_for_reply() {
+    while (calls_on_the_way_ == 1 && !ended_) {
+        auto frames = link_.counters().frames_in;
+        auto ready = [&] { on_link(); return ended_ || link_.counters().frames_in != frames; };
+        if (!spinner_.wait(ready)) return;
+    }
+}
+
+// False: nothing was to be taken.
+bool Worker::take_notification(Listener& l) {
+    auto n = l.receive();
+    if (!n) return false;
+    HomeTid tid(static_cast<pid_t>(n->pid));
+    CallArgs args;
+    std::copy_n(n->data.args, args.size(), args.begin());
+    auto nr = static_cast<uint32_t>(n->data.nr);
+    auto t = guests_.thread(tid);
+    if (!t) {                          // can't be: a new thread is held until it is known
+        OMX_DEBUG("thread {}: nobody knows it, yet it calls {}", tid.value, nr);
+        kill(tid.value, SIGKILL);
+        return true;
+    }
+    if (t->process->killed) return true;                 // it dies without an answer
+    if (t->process->stage != Process::Stage::running) on_stub_call(*t, n->id, nr, args);
+    else begin_call(*t, n->id, nr, args);
+    return true;
+}
+
+void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
+    auto placement = place_of(nr, args);
+    OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
+    if (nr == SYS_rt_sigsuspend && t.masked_args) { t.process->listener->proceed(notification); return; }      // see signals.cc
+    switch (placement.place) {
+        case Place::local: t.process->listener->proceed(notification); return;
+        case Place::forward: case Place::tell: case Place::cached: forward(t, notification, nr, args); return;
+        case Place::both: forward(t, notification, nr, args, true); return;
+        case Place::life: return begin_life_call(t, notification, nr, args);
+        case Place::memory_of: case Place::home: case Place::deny: return lose(*t.process, nr, args, placement.why);
+    }
+}
+
+void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
+    bool alone = guests_.living(*t.process) <= 1;
+    if (nr == SYS_exit) t.exiting = true;
+    // The end of a process is native: home hears of it when nothing of the guest runs any more (F11). One thread of
+    // several ends at home first, so that nobody sees it joined here and alive there.
+    if (nr == SYS_exit_group || (nr == SYS_exit && alone)) { t.process->listener->proceed(notification); return; }
+    forward(t, notification, nr, args);
+}
+
+// False: the guest is being ended.
+bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args, bool both) {
+    t.process->memory.through(t.tid);
+    scratch_.clear();
+    Writer w(scratch_);
+    if (auto encoded = encode_call(t.tid, nr, args, t.process->memory, w); !encoded) {
+        lose(*t.process, nr, args, encoded.error().what);
+        return false;
+    }
+    t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
+    calls_on_the_way_++;
+    link_.send(FrameType::call, t.call.id, View(scratch_));
+    return true;
+}
+
+void Worker::on_reply(uint64_t id, View body) {
+    auto t = guests_.thread(caller_of(id));
+    if (!t || t->call.id != id) return;                  // it has died meanwhile
+    // A stopped thread's memory can be written, a dead one's can't, and its number isn't given to another before we
+    // have reaped it: no check of the notification's id is needed before writing.
+    GuestCall call = t->call;
+    auto& memory = t->process->memory;
+    memory.through(t->tid);
+    UnwrittenMemory unwritten(memory);
+    auto reply = apply_reply(body, call.nr, call.args, call.both ? static_cast<GuestMemory&>(unwritten) : memory);
+    if (!reply) return link_ended(reply.error());
+    OMX_DEBUG("{}: {} = {} (restart {})", t->tid.value, call_name(call.nr), reply->head.result, reply->head.restart);
+    if (call.nr == SYS_mmap && call.notification && !reply->head.restart) return finish_mmap(*t, call, *reply);
+    call_over(*t);
+    if (call.notification) finish_call(*t, call, *reply);
+    else held_reply(*t, call, *reply);
+}
+
+void Worker::call_over(Thread& t) {
+    if (t.call.id) calls_on_the_way_--;
+    t.call = {};
+}
+
+void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
+    auto& listener = *t.process->listener;
+    if (reply.head.restart) return interrupt_call(t, call, reply.head.restart);
+    bool failed = reply.head.result < 0 && reply.head.result > -4096;
+    if (!failed) release_installed(t, call);
+    if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
+    else listener.answer(call.notification, reply.head.result);
+}
+
+// Not yet: such a call brings a guest home, when guests can come home. Until then it ends, with the reason.
+void Worker::lose(Process& p, uint32_t nr, const CallArgs& args, std::string_view why) {
+    auto text = fmt::format("{} can't be done away from home yet: {}", describe(nr, args), why);
+    OMX_DEBUG("{}: lost: {}", p.pid.value, text);
+    if (!p.lost) p.lost.emplace(std::move(text), std::string(call_name(nr)));
+    kill_guest(p);
+}
+
+void Worker::kill_guest(Process& p) {
+    p.killed = true;
+    kill(p.pid.value, SIGKILL);
+}
+
+}  // namespace omx

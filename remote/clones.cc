@@ -1,0 +1,259 @@
+// New threads and processes. Home's half is made first; its number is then given to the guest's half by writing
+// ns_last_pid just before the node's kernel makes it. That is a race by nature (F10): so one clone at a time, from the
+// write to the child's first stop, and the number is checked before the child runs.
+//
+// A child process is cloned with CLONE_PARENT, so that it is the worker's to reap and never signals a guest natively: a
+// guest waits for its children at home. (With CLONE_PARENT the kernel takes the exit signal from the caller's own, which
+// exec of the stub has made SIGCHLD: the worker hears of every end.)
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <csignal>
+#include <sched.h>
+#include <sys/syscall.h>
+
+namespace omx {
+namespace {
+
+constexpr int kMaxAttempts = 5;
+constexpr uint64_t kRedZoneBytes = 128;
+// Never natively: they would hide the child from us, or are asked of home.
+constexpr uint64_t kStripped = CLONE_UNTRACED | CLONE_PTRACE;
+
+void restore_arguments(user_regs_struct& regs, const user_regs_struct& from) {
+    regs.orig_rax = from.orig_rax;
+    regs.rdi = from.rdi, regs.rsi = from.rsi, regs.rdx = from.rdx, regs.r10 = from.r10, regs.r8 = from.r8, regs.r9 = from.r9;
+}
+
+bool get_mask(HomeTid tid, uint64_t& mask) { return ptrace(PTRACE_GETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
+bool set_mask(HomeTid tid, uint64_t mask) { return ptrace(PTRACE_SETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
+
+abi::CloneArgs legacy(uint64_t flags, uint64_t stack = 0, uint64_t parent_tid = 0, uint64_t child_tid = 0, uint64_t tls = 0) {
+    return {.flags = flags & 0xffffff00u, .pidfd = parent_tid, .child_tid = child_tid, .parent_tid = parent_tid, .exit_signal = flags & 0xff,
+            .stack = stack, .stack_size = 0, .tls = tls, .set_tid = 0, .set_tid_size = 0, .cgroup = 0};
+}
+
+}  // namespace
+
+// The same words for whichever of the four calls it is. nullopt: the call is over or the guest is being ended.
+std::optional<Worker::Clone> Worker::read_clone(Thread& t) {
+    auto& r = t.at_stop;
+    Clone c{.caller = t.tid};
+    auto& p = *t.process;
+    switch (r.orig_rax) {
+        case SYS_fork: c.args = legacy(SIGCHLD); break;
+        case SYS_vfork: c.args = legacy(CLONE_VM | CLONE_VFORK | SIGCHLD); break;
+        case SYS_clone: c.args = legacy(r.rdi, r.rsi, r.rdx, r.r10, r.r8); break;
+        default: {
+            std::array<std::byte, 4096> raw{};
+            p.memory.through(t.tid);
+            // The kernel's own order of complaints: too small, too big, not readable.
+            if (r.rsi < 64) { skip_held_call(t, -EINVAL); return std::nullopt; }
+            if (r.rsi > raw.size()) { skip_held_call(t, -E2BIG); return std::nullopt; }
+            if (p.memory.read(GuestAddr(r.rdi), std::span(raw).first(r.rsi)) != r.rsi) { skip_held_call(t, -EFAULT); return std::nullopt; }
+            std::memcpy(&c.args, raw.data(), sizeof c.args);
+            for (size_t i = sizeof c.args; i < r.rsi; i++)
+                if (raw[i] != std::byte{0}) { skip_held_call(t, -E2BIG); return std::nullopt; }
+        }
+    }
+    c.flags = c.args.flags | c.args.exit_signal;
+    c.is_thread = c.args.flags & CLONE_THREAD;
+    return c;
+}
+
+void Worker::request_clone(Thread& t) {
+    auto c = read_clone(t);
+    if (!c) return;
+    CallArgs asked{c->flags};
+    auto placement = place_of(SYS_clone, asked);
+    if (placement.place != Place::life) return lose(*t.process, SYS_clone, asked, placement.why);
+    if (c->args.set_tid_size) return lose(*t.process, SYS_clone, asked, "set_tid chooses a number that home must agree with");
+    if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
+    clones_waiting_.push_back(t.tid);
+    start_next_clone();
+}
+
+void Worker::start_next_clone() {
+    while (!clone_ && !clones_waiting_.empty()) {
+        auto t = guests_.thread(clones_waiting_.front());
+        clones_waiting_.pop_front();
+        if (!t || t->process->killed) continue;
+        clone_ = read_clone(*t);
+        if (!clone_) continue;
+        // Home needs flags and exit signal only: memory, stack and TLS are the guest's.
+        forward(*t, 0, SYS_clone, {clone_->flags});
+    }
+}
+
+void Worker::on_clone_reply(Thread& t, const Reply& reply) {
+    if (!clone_ || clone_->caller != t.tid) return link_ended({"home answered a clone that nobody asked for", EPROTO});
+    if (reply.head.restart || reply.head.result <= 0) {
+        clone_.reset();
+        if (reply.head.restart) rerun_held_call(t);
+        else skip_held_call(t, reply.head.result);
+        return clone_over();
+    }
+    clone_->number = HomeTid(static_cast<pid_t>(reply.head.result));
+    run_clone(t);
+}
+
+void Worker::run_clone(Thread& t) {
+    auto& c = *clone_;
+    // Home may give out a number again while the guest's half of its last owner is still on its way out.
+    c.waits_for_number = guests_.thread(c.number) != nullptr;
+    if (c.waits_for_number) return;
+    auto regs = t.at_stop;
+    bool ready = c.is_thread ? true : rewrite_for_process(t, regs);
+    if (!ready) return lose(*t.process, SYS_clone, {c.flags}, "the caller's stack is not writable");
+    if (c.is_thread && regs.orig_rax == SYS_clone) regs.rdi &= ~kStripped;
+    // A pending signal would make the kernel's clone return early, after home's has succeeded: signals wait meanwhile.
+    if (!get_mask(t.tid, c.mask) || !set_mask(t.tid, ~uint64_t{0}) || !tracee::set_registers(t.tid, regs)) return;
+    if (auto chosen = choose_next_id(setup_.ns_last_pid.get(), c.number.value); !chosen) return lose(*t.process, SYS_clone, {c.flags}, chosen.error().what);
+    c.running = true;
+    run_to_its_end(t);
+}
+
+// To the clone event, or to the end of the call if there is none. Even if its process is frozen: everybody else's clones
+// wait for this one, and both caller and child stop right behind it.
+void Worker::run_to_its_end(Thread& t) { tracee::request(PTRACE_SYSCALL, t.tid); }
+
+// fork, vfork and clone3 become clone; what clone can't say stays a clone3 with a struct of ours.
+bool Worker::rewrite_for_process(Thread& t, user_regs_struct& regs) {
+    auto args = clone_->args;
+    args.flags = (args.flags & ~kStripped) | CLONE_PARENT;
+    args.exit_signal = 0;
+    if (args.flags >> 32 == 0) {
+        regs.orig_rax = SYS_clone;
+        regs.rdi = args.flags;
+        regs.rsi = args.stack ? args.stack + args.stack_size : 0;
+        regs.rdx = args.parent_tid;
+        regs.r10 = args.child_tid;
+        regs.r8 = args.tls;
+        return true;
+    }
+    regs.rdi = (regs.rsp - kRedZoneBytes - sizeof args) & ~uint64_t{15};
+    regs.rsi = sizeof args;
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    return memory.write(GuestAddr(regs.rdi), std::as_bytes(std::span(&args, 1))) == sizeof args;
+}
+
+// ---- what the kernel made of it ----
+
+void Worker::on_clone_event(Thread& t) {
+    unsigned long child = 0;
+    if (!clone_ || clone_->caller != t.tid || !tracee::event_message(t.tid, child)) return resume(t);
+    clone_->event_child = HomeTid(static_cast<pid_t>(child));
+    finish_clone_if_ready();
+}
+
+// The first stop of a task that nobody knows yet: only a clone of a guest makes one.
+void Worker::on_unknown_stop(HomeTid tid, int status) {
+    OMX_DEBUG("{}: first stop, status {:#x}", tid.value, status);
+    if (!clone_ || !clone_->running) { kill(tid.value, SIGKILL); return; }
+    clone_->stopped_child = tid;
+    finish_clone_if_ready();
+}
+
+void Worker::finish_clone_if_ready() {
+    auto c = *clone_;
+    if (c.event_child == HomeTid() || c.event_child != c.stopped_child) return;
+    auto caller = guests_.thread(c.caller);
+    if (!caller) return;                               // being killed: its end comes next
+    if (c.event_child != c.number) return wrong_number(*caller);
+    auto& parent = *caller->process;
+    auto& p = c.is_thread ? parent : guests_.add_process(HomePid(c.number.value));
+    auto& child = guests_.add_thread(p, c.number);
+    if (!c.is_thread) {
+        p.stage = Process::Stage::running;
+        p.listener = parent.listener;
+        p.installed = c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
+    }
+    // Both go on as if the call had been made as it was written: libc keeps values in the argument registers.
+    user_regs_struct regs;
+    if (tracee::registers(c.number, regs)) {
+        restore_arguments(regs, caller->at_stop);
+        tracee::set_registers(c.number, regs);
+    }
+    if (tracee::registers(c.caller, regs)) {
+        restore_arguments(regs, caller->at_stop);
+        tracee::set_registers(c.caller, regs);
+    }
+    set_mask(c.number, c.mask);
+    set_mask(c.caller, c.mask);
+    OMX_DEBUG("{}: made {} {}", c.caller.value, c.is_thread ? "thread" : "process", c.number.value);
+    clone_.reset();
+    resume(child);
+    resume(*caller);
+    clone_over();
+}
+
+// Somebody else got the number. The child has not run: it goes, and the caller tries again.
+void Worker::wrong_number(Thread& caller) {
+    auto& c = *clone_;
+    OMX_DEBUG("{}: clone made {} instead of {}", caller.tid.value, c.event_child.value, c.number.value);
+    if (c.is_thread || ++c.attempts > kMaxAttempts) {
+        kill(c.event_child.value, SIGKILL);
+        return lose(*caller.process, SYS_clone, {c.flags}, fmt::format("the number {} is taken on this node", c.number.value));
+    }
+    kill(c.event_child.value, SIGKILL);
+    c.event_child = c.stopped_child = HomeTid();
+    run_to_its_end(caller);
+}
+
+// At the end of a clone that made no child (the node's limits), that was interrupted, or whose child had a wrong number;
+// or of an exec of the stub that failed.
+void Worker::on_call_end_stop(Thread& t) {
+    user_regs_struct regs;
+    if (!tracee::registers(t.tid, regs)) return;
+    if (auto it = restores_.find(t.process->pid); it != restores_.end() && it->second->is_exec)
+        return image_failed(t.process->pid, fmt::format("can't execute the stub: {}", std::strerror(static_cast<int>(-regs.rax))));
+    if (!clone_ || clone_->caller != t.tid) return resume(t);
+    auto result = static_cast<int64_t>(regs.rax);
+    OMX_DEBUG("{}: clone ended natively with {}", t.tid.value, result);
+    if (result > 0 || result == -abi::kErestartNoIntr) {        // signals are still blocked: straight to its TRACE stop
+        clone_->running = false;
+        set_mask(t.tid, clone_->mask);
+        return rerun_held_call(t);
+    }
+    set_mask(t.tid, clone_->mask);
+    undo_home_clone();
+    clone_.reset();
+    skip_held_call(t, result);
+    clone_over();
+}
+
+// Home's half exists, the node's could not be made. The caller gets the node's errno; home's child ends at once. Its
+// parent can see that (a child that exited 0): taking it back unseen is the supervisor's to learn (F20).
+void Worker::undo_home_clone() {
+    auto& c = *clone_;
+    if (!c.is_thread) return link_.send(FrameType::gone, 0, GoneFrame{.pid = HomePid(c.number.value)});
+    GuestProcess nobody;
+    scratch_.clear();
+    Writer w(scratch_);
+    if (encode_call(c.number, SYS_exit, {0}, nobody.memory, w)) link_.send(FrameType::call, ++last_call_ << 32, View(scratch_));
+}
+
+// A clone has ended one way or another: who waited for it may go on.
+void Worker::clone_over() {
+    start_waiting_stubs();
+    start_next_clone();
+}
+
+// A thread has ended: perhaps the one whose clone was on its way, or the one whose number it waits for.
+void Worker::clone_lost_thread(HomeTid tid) {
+    if (!clone_) return;
+    auto& c = *clone_;
+    if (c.caller == tid) {
+        // Killed in the middle. A child process that was made already goes on: home has it as well.
+        auto child = c.event_child != HomeTid() ? c.event_child : c.stopped_child;
+        OMX_DEBUG("{}: ended during its clone of {}", tid.value, c.number.value);
+        if (child != HomeTid()) kill(child.value, SIGKILL);
+        if (c.number != HomeTid()) undo_home_clone();
+        clone_.reset();
+        return clone_over();
+    }
+    if (c.waits_for_number && c.number == tid)
+        if (auto t = guests_.thread(c.caller)) run_clone(*t);
+}
+
+}  // namespace omx

@@ -1,0 +1,137 @@
+#include "remote/contents.h"
+#include "remote/debug.h"
+#include <algorithm>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+namespace omx {
+namespace {
+
+constexpr size_t kMemoEntries = 256;
+// A whole file is fetched before it is mapped (fetching pieces at first touch comes later): so there is an end to it.
+constexpr uint64_t kMaxFileBytes = 2ull << 30;
+
+Result<UniqueFd> fresh_memfd() {
+    UniqueFd fd(memfd_create("omxsup", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd) return fail_errno("memfd_create");
+    return fd;
+}
+
+// Sealed, and through a descriptor that was opened read-only: a guest can't mprotect its mapping writable and change
+// what others map (kernels before 6.7 refuse even read-only shared mappings of a sealed file opened for writing).
+Result<UniqueFd> seal(UniqueFd file) {
+    if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) return fail_errno("sealing a memfd");
+    UniqueFd reader(open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!reader) return fail_errno("opening a memfd read-only");
+    return reader;
+}
+
+}  // namespace
+
+Contents::Contents(Link& link, std::optional<CacheClient> cache) : link_(link), cache_(std::move(cache)) {}
+
+SharedFd Contents::known(const FileKey& key) {
+    if (!key.cacheable) return nullptr;
+    auto it = std::ranges::find_if(memo_, [&](auto& m) { return m.first.same_content(key); });
+    if (it != memo_.end()) {
+        std::rotate(it, it + 1, memo_.end());
+        return memo_.back().second;
+    }
+    if (!cache_) return nullptr;
+    auto found = cache_->find(key);
+    if (!found) {
+        OMX_DEBUG("file cache: {}", found.error().what);
+        cache_.reset();                                  // the daemon is gone or confused: do without
+        return nullptr;
+    }
+    if (!*found) return nullptr;
+    auto shared = std::make_shared<const UniqueFd>(std::move(*found));
+    remember(key, shared);
+    return shared;
+}
+
+void Contents::remember(const FileKey& key, SharedFd file) {
+    if (memo_.size() >= kMemoEntries) memo_.erase(memo_.begin());
+    memo_.emplace_back(key, std::move(file));
+}
+
+void Contents::want(const FileKey& key, Done done) {
+    if (auto file = known(key)) {
+        link_.send(FrameType::file_done, 0, FileDone{key.handle});
+        return done(std::move(file));
+    }
+    for (auto& [id, f] : fetches_) {
+        if (!key.cacheable || !f.key.cacheable || !f.key.same_content(key)) continue;
+        link_.send(FrameType::file_done, 0, FileDone{key.handle});
+        f.waiting.push_back(std::move(done));
+        return;
+    }
+    Fetch fetch{.key = key, .file = {}, .received = 0, .waiting = {}};
+    fetch.waiting.push_back(std::move(done));
+    if (key.bytes > kMaxFileBytes) return fail_all(fetch, {fmt::format("a file of {} GiB is mapped", key.bytes >> 30), EFBIG});
+    auto file = fresh_memfd();
+    if (!file) return fail_all(fetch, file.error());
+    fetch.file = std::move(*file);
+    if (key.bytes == 0) return finish(fetch);
+    auto id = next_request_++;
+    OMX_DEBUG("fetching {} bytes of inode {} as request {}", key.bytes, key.inode, id);
+    fetches_.emplace(id, std::move(fetch));
+    link_.send(FrameType::file_get, id, FileGet{key.handle, 0, key.bytes});
+}
+
+Status Contents::on_data(uint64_t request, const FileData& data) {
+    auto it = fetches_.find(request);
+    if (it == fetches_.end()) return {};                                     // given up meanwhile
+    auto& f = it->second;
+    if (data.handle != f.key.handle || data.offset != f.received || data.data.size() > f.key.bytes - f.received)
+        return fail("home sent a piece of a file that nobody asked for");
+    bool failed = data.error != 0;
+    Error why = failed ? Error{fmt::format("home can't read the file: {}", std::strerror(data.error)), data.error} : Error{};
+    if (!failed && pwrite(f.file.get(), data.data.data(), data.data.size(), static_cast<off_t>(f.received)) != static_cast<ssize_t>(data.data.size())) {
+        failed = true;
+        why = {fmt::format("this node has no room for a file of {} bytes: {}", f.key.bytes, std::strerror(errno)), errno};
+    }
+    f.received += data.data.size();
+    if (!failed && !data.last) return {};
+    auto fetch = std::move(f);
+    fetches_.erase(it);
+    if (failed) fail_all(fetch, why);
+    else finish(fetch);
+    link_.send(FrameType::file_done, 0, FileDone{fetch.key.handle});
+    return {};
+}
+
+void Contents::finish(Fetch& f) {
+    auto file = sealed(f.key, std::move(f.file), f.received == f.key.bytes);
+    if (!file) return fail_all(f, file.error());
+    for (auto& done : f.waiting) done(*file);
+}
+
+void Contents::fail_all(Fetch& f, const Error& why) {
+    for (auto& done : f.waiting) done(std::unexpected(why));
+}
+
+// A file that turned out shorter than its key says has changed since: it is used as it came, but never found again.
+Result<SharedFd> Contents::sealed(const FileKey& key, UniqueFd file, bool complete) {
+    if (key.cacheable && complete && cache_) {
+        auto stored = cache_->store(key, std::move(file));
+        if (!stored) return std::unexpected(stored.error());
+        auto shared = std::make_shared<const UniqueFd>(std::move(*stored));
+        remember(key, shared);
+        return shared;
+    }
+    auto reader = seal(std::move(file));
+    if (!reader) return std::unexpected(reader.error());
+    auto shared = std::make_shared<const UniqueFd>(std::move(*reader));
+    if (key.cacheable && complete) remember(key, shared);
+    return shared;
+}
+
+Result<UniqueFd> sealed_zeroes(uint64_t bytes) {
+    auto file = fresh_memfd();
+    if (!file) return file;
+    if (ftruncate(file->get(), static_cast<off_t>(bytes)) < 0) return fail_errno("a memfd of zeroes");
+    return seal(std::move(*file));
+}
+
+}  // namespace omx

@@ -1,0 +1,46 @@
+// Contents of home's files, as memfds that can be mapped: from this worker's memo, from the node's cache, or from home.
+#pragma once
+#include "loader/file_cache.h"
+#include "protocol/link.h"
+#include <functional>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+namespace omx {
+
+using SharedFd = std::shared_ptr<const UniqueFd>;
+
+class Contents {
+public:
+    using Done = std::function<void(Result<SharedFd>)>;
+    Contents(Link&, std::optional<CacheClient>);
+
+    // `done` is called when the content is here: before want() returns if it was on this node, else from on_data().
+    void want(const FileKey&, Done done);
+    Status on_data(uint64_t request, const FileData&);
+
+private:
+    struct Fetch {
+        FileKey key;
+        UniqueFd file;
+        uint64_t received = 0;
+        std::vector<Done> waiting;
+    };
+    SharedFd known(const FileKey&);
+    void remember(const FileKey&, SharedFd);
+    void finish(Fetch&);
+    static void fail_all(Fetch&, const Error&);
+    Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
+
+    Link& link_;
+    std::optional<CacheClient> cache_;
+    std::vector<std::pair<FileKey, SharedFd>> memo_;       // contents used last are at the end
+    std::unordered_map<uint64_t, Fetch> fetches_;
+    uint64_t next_request_ = 1;
+};
+
+// A memfd of `bytes` zeroes that nobody can change.
+Result<UniqueFd> sealed_zeroes(uint64_t bytes);
+
+}  // namespace omx

@@ -1,0 +1,89 @@
+// What the worker knows of its guests: processes and their threads, by the numbers they have at home (which are the
+// numbers they have here: see life.cc).
+#pragma once
+#include "loader/image.h"
+#include "protocol/marshal.h"
+#include "remote/guest_process_memory.h"
+#include "remote/listener.h"
+#include "remote/tracee.h"
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+namespace omx {
+
+// A call that home is asked to make. `id` names it on the link; 0: none is on its way.
+struct GuestCall {
+    uint64_t id = 0;
+    uint64_t notification = 0;         // 0: the thread is held in a ptrace stop instead
+    uint32_t nr = 0;
+    bool both = false;                 // the node's kernel runs it too when home's has
+    CallArgs args{};
+};
+
+// How a stopped thread is to go on.
+struct Resume {
+    int request = PTRACE_CONT;         // or PTRACE_SYSCALL, PTRACE_LISTEN
+    int signal = 0;
+};
+
+struct GuestProcess;
+
+struct GuestThread {
+    HomeTid tid;
+    GuestProcess* process = nullptr;
+    GuestCall call;
+    bool exiting = false;                        // has called exit; nothing of its code runs any more
+    std::optional<Resume> held;                  // stopped while its process is frozen: how it goes on at the thaw
+    user_regs_struct at_stop{};                  // registers at the TRACE stop of clone or execve
+    std::optional<uint64_t> temporary_mask;      // its call was interrupted under this mask: see signals.cc
+    GuestAddr mask_address;                      // where the guest has that mask
+    std::optional<CallArgs> masked_args;         // its arguments before it was turned into rt_sigsuspend
+};
+
+// Descriptor numbers at which file contents stand for mmap's sake. Shared like the descriptor table they are in.
+using InstalledFiles = std::set<int>;
+
+struct PendingSignal { HomeTid tid; siginfo_t info; };       // tid 0: process-directed
+
+struct GuestProcess {
+    enum class Stage : uint8_t { starting, restoring, running };
+    HomePid pid;
+    Stage stage = Stage::starting;
+    std::set<pid_t> threads;
+    std::shared_ptr<Listener> listener;
+    std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
+    ProcessMemory memory;
+    bool frozen = false;
+    bool killed = false;
+    std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop
+    std::unordered_map<int, siginfo_t> last_signal;
+    // Why it was ended by us, to be said when it is gone; the call's name if it was a "not yet".
+    std::optional<std::pair<std::string, std::string>> lost;
+    std::optional<std::string> image_error;      // it ended before its image ran, and this is why
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+};
+
+class Guests {
+public:
+    GuestThread* thread(HomeTid);
+    GuestProcess* process(HomePid);
+    GuestProcess& add_process(HomePid);
+    GuestThread& add_thread(GuestProcess&, HomeTid);
+    void remove_thread(HomeTid);
+    void remove_process(HomePid);                 // and all its threads
+    // After an exec, whichever thread called it: it has the leader's number now, and nobody else is left.
+    GuestThread& only_leader_left(GuestProcess&);
+    // How many threads of it may still run code of their own.
+    size_t living(const GuestProcess&) const;
+    bool empty() const { return processes_.empty(); }
+    const auto& processes() const { return processes_; }
+
+private:
+    std::unordered_map<HomePid, std::unique_ptr<GuestProcess>> processes_;
+    std::unordered_map<HomeTid, std::unique_ptr<GuestThread>> threads_;
+};
+
+}  // namespace omx

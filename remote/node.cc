@@ -1,0 +1,220 @@
+#include "remote/node.h"
+#include "loader/file_cache.h"
+#include "protocol/link.h"
+#include "protocol/loop.h"
+#include "remote/sandbox.h"
+#include "remote/session.h"
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <map>
+#include <netinet/in.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+namespace omx {
+namespace {
+
+constexpr int kOurFailure = 125;
+constexpr int kPatienceMs = 3000;              // for sessions to end when the node does
+
+// A session as the daemon knows it.
+struct Session {
+    UniqueFd pidfd;            // signals by it can't hit a stranger who got the number
+    UniqueFd cache;            // the daemon's end
+    UniqueFd news;             // home's boot id comes here
+    std::string owner;         // for the file cache: user and home
+};
+
+class Node {
+public:
+    Node(const NodeOptions& options, Loop& loop) : options_(options), loop_(loop), cache_(options.cache_bytes) {}
+    Status start();
+    Status serve();            // until SIGTERM or SIGINT
+    void end_sessions();
+
+private:
+    void on_signal();
+    void on_connection();
+    void start_session(UniqueFd socket);
+    void on_news(pid_t);
+    void on_cache_request(pid_t);
+    void drop_cache(Session&);
+    void reap();
+
+    const NodeOptions& options_;
+    Loop& loop_;
+    FileCache cache_;
+    UniqueFd listener_, signals_, latency_;
+    std::map<pid_t, Session> sessions_;
+    bool ending_ = false;
+};
+
+// The kernel takes the file's being open as the wish: an idle CPU then polls instead of halting.
+Result<UniqueFd> hold_latency() {
+    UniqueFd fd(open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC));
+    int32_t microseconds = 0;
+    if (!fd || write(fd.get(), &microseconds, sizeof microseconds) != sizeof microseconds)
+        return fail_errno("--low-latency: can't hold /dev/cpu_dma_latency at 0 (root may, or whom an udev rule lets)");
+    return fd;
+}
+
+std::string bound_address(int socket, const Address& wanted) {
+    if (wanted.is_unix) return wanted.text();
+    sockaddr_storage at{};
+    socklen_t size = sizeof at;
+    Address real = wanted;
+    if (getsockname(socket, reinterpret_cast<sockaddr*>(&at), &size) == 0)      // the port is at the same place in both families
+        real.port = ntohs(reinterpret_cast<sockaddr_in*>(&at)->sin_port);
+    return real.text();
+}
+
+Status Node::start() {
+    auto address = Address::parse(options_.listen);
+    if (!address) return std::unexpected(address.error());
+    if (!address->loopback() && !options_.insecure)
+        return fail(fmt::format("{} can be reached from other machines, whose users this node can't tell apart yet: "
+                                "listen on 127.0.0.1 or unix:PATH, or say --insecure", address->text()));
+    if (options_.low_latency) {
+        auto held = hold_latency();
+        if (!held) return std::unexpected(held.error());
+        latency_ = std::move(*held);
+    }
+    sigset_t set;
+    sigemptyset(&set);
+    for (int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    signals_.reset(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    if (!signals_) return fail_errno("signalfd");
+    auto listener = listen_on(*address);
+    if (!listener) return std::unexpected(listener.error());
+    listener_ = std::move(*listener);
+    loop_.watch_readable(signals_.get(), [this] { on_signal(); });
+    loop_.watch_readable(listener_.get(), [this] { on_connection(); });
+    if (options_.insecure)
+        fmt::print(stderr, "omxsup node: --insecure: whoever reaches {} can run any program here as user {}\n",
+                   bound_address(listener_.get(), *address), geteuid());
+    fmt::print("omxsup node {} listening on {}\n", node_name(options_), bound_address(listener_.get(), *address));
+    std::fflush(stdout);
+    return {};
+}
+
+Status Node::serve() {
+    while (!ending_)
+        if (auto turn = loop_.run_once(); !turn) return std::unexpected(turn.error());
+    return {};
+}
+
+void Node::on_signal() {
+    signalfd_siginfo info;
+    while (read(signals_.get(), &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD) ending_ = true;
+    reap();
+}
+
+void Node::reap() {
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        auto it = sessions_.find(pid);
+        if (it == sessions_.end()) continue;
+        if (it->second.news) loop_.unwatch_readable(it->second.news.get());
+        drop_cache(it->second);
+        sessions_.erase(it);
+    }
+}
+
+void Node::on_connection() {
+    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (socket) start_session(std::move(socket));
+}
+
+void Node::start_session(UniqueFd socket) {
+    auto cache = cache_socketpair();
+    int news[2];
+    if (!cache || pipe2(news, O_CLOEXEC | O_NONBLOCK) < 0) {
+        fmt::print(stderr, "omxsup node: can't take a connection: no descriptors left\n");
+        return;
+    }
+    UniqueFd news_reader(news[0]), news_writer(news[1]);
+    pid_t daemon = getpid(), pid = fork();
+    if (pid < 0) {
+        fmt::print(stderr, "omxsup node: can't take a connection: {}\n", strerror(errno));
+        return;
+    }
+    if (pid == 0) {
+        setsid();                                       // ^C at the node's terminal is for the daemon, which then ends us
+        if (!die_with_parent(daemon)) _exit(1);
+        for (auto& [other, s] : sessions_) s.cache.reset(), s.news.reset();
+        listener_.reset();
+        SessionSetup setup{std::move(socket), std::move(cache->second), std::move(news_writer), !options_.insecure};
+        cache->first.reset();
+        news_reader.reset();
+        _exit(run_session(std::move(setup), options_));
+    }
+    auto& s = sessions_[pid];
+    s.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    s.cache = std::move(cache->first);
+    s.news = std::move(news_reader);
+    loop_.watch_readable(s.news.get(), [this, pid] { on_news(pid); });
+}
+
+// Which home it is says the worker, after the hello: only then its requests to the cache are served.
+void Node::on_news(pid_t pid) {
+    auto& s = sessions_.at(pid);
+    char text[128];
+    auto n = read(s.news.get(), text, sizeof text);
+    loop_.unwatch_readable(s.news.get());
+    s.news.reset();
+    if (n <= 0) return drop_cache(s);
+    s.owner = fmt::format("{}@{}", geteuid(), std::string_view(text, static_cast<size_t>(n)));
+    loop_.watch_readable(s.cache.get(), [this, pid] { on_cache_request(pid); });
+}
+
+void Node::on_cache_request(pid_t pid) {
+    auto& s = sessions_.at(pid);
+    if (!cache_.serve(s.cache.get(), s.owner)) drop_cache(s);
+}
+
+void Node::drop_cache(Session& s) {
+    if (!s.cache) return;
+    loop_.unwatch_readable(s.cache.get());
+    s.cache.reset();
+}
+
+void Node::end_sessions() {
+    loop_.unwatch_readable(listener_.get());
+    for (int signal : {SIGTERM, SIGKILL}) {
+        for (auto& [pid, s] : sessions_) syscall(SYS_pidfd_send_signal, s.pidfd.get(), signal, nullptr, 0);
+        auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+        while (!sessions_.empty() && std::chrono::steady_clock::now() < until)
+            if (!loop_.run_once(100'000)) break;
+    }
+}
+
+}  // namespace
+
+int node_main(const NodeOptions& options) {
+    LoopKind kind = options.link == "epoll" ? LoopKind::epoll : options.link == "io_uring" ? LoopKind::io_uring : LoopKind::automatic;
+    auto loop = Loop::make(kind);
+    Status done = loop ? Status() : Status(std::unexpected(loop.error()));
+    if (done) {
+        Node node(options, **loop);
+        done = node.start();
+        if (done) done = node.serve();
+        if (done) node.end_sessions();
+    }
+    if (done) return 0;
+    fmt::print(stderr, "omxsup node: {}\n", done.error().what);
+    return kOurFailure;
+}
+
+int embedded_node(int socket, const NodeOptions& options) {
+    // Our only parent is the supervisor, and it is trusted: it forked us.
+    return run_session({.socket = UniqueFd(socket), .cache = {}, .news = {}, .check_uid = false}, options);
+}
+
+}  // namespace omx

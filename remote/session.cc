@@ -1,0 +1,215 @@
+#include "remote/session.h"
+#include "loader/cpu.h"
+#include "remote/debug.h"
+#include "remote/sandbox.h"
+#include "remote/worker.h"
+#include <csignal>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+namespace omx {
+namespace {
+
+constexpr int kHandshakeMs = 10'000;
+
+void complain(const std::string& line) {
+    auto text = fmt::format("omxsup node: {}\n", line);
+    if (write(STDERR_FILENO, text.data(), text.size()) < 0) { /* nobody reads our log */ }
+}
+
+LoopKind loop_kind(const std::string& link) {
+    if (link == "io_uring") return LoopKind::io_uring;
+    return link == "epoll" ? LoopKind::epoll : LoopKind::automatic;
+}
+
+// Waits until the peer has read the refusal: closing a TCP socket with unread bytes in it (its hello) would reset the
+// connection, and the reset may overtake what we said.
+void let_peer_read(int socket) {
+    shutdown(socket, SHUT_WR);
+    timeval patience{1, 0};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    int flags = fcntl(socket, F_GETFL);
+    if (flags >= 0) fcntl(socket, F_SETFL, flags & ~O_NONBLOCK);
+    char rest[4096];
+    while (read(socket, rest, sizeof rest) > 0) {}
+}
+
+void refuse(Link& link, const std::string& reason) {
+    complain(fmt::format("refused a job: {}", reason));
+    link.send(FrameType::refuse, 0, Refuse{reason});
+    (void)link.flush(1000);
+    let_peer_read(link.fd());
+}
+
+// By the session process itself, when there is no worker that could.
+int refuse_from_outside(UniqueFd socket, const std::string& reason) {
+    auto loop = Loop::make(LoopKind::epoll);
+    if (!loop) return 1;
+    Link link(plain_channel(std::move(socket)), **loop);
+    refuse(link, reason);
+    return 1;
+}
+
+Status check_peer(int socket) {
+    auto uid = peer_uid(socket);
+    if (!uid) return fail(fmt::format("can't tell whose process connects ({}); a node serves its own user only, unless started with --insecure",
+                                      uid.error().what));
+    if (*uid != geteuid()) return fail(fmt::format("this node runs as user {} and serves no other; you are user {}", geteuid(), *uid));
+    return {};
+}
+
+Result<Hello> read_hello(Link& link) {
+    auto frame = link.receive_wait(kHandshakeMs);
+    if (!frame) return std::unexpected(frame.error());
+    if (frame->type != FrameType::hello) return fail(fmt::format("home began with a {} frame", name(frame->type)));
+    return Hello::decode(frame->body);
+}
+
+// Why a guest of that home can't run here; nothing: it can.
+Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
+    if (home.version != kProtocolVersion)
+        return fail(fmt::format("home speaks protocol {}, this node {}: install the same omxsup on both", home.version, kProtocolVersion));
+    auto pid_max = pid_max_at_least(home.pid_max);
+    if (!pid_max) return std::unexpected(pid_max.error());
+    ours.pid_max = *pid_max;
+    if (*pid_max < home.pid_max)
+        return fail(fmt::format("home has process numbers up to {}, this node only up to {}: raise kernel.pid_max here", home.pid_max, *pid_max));
+    if (auto beyond = features_beyond(ours.cpu, home.cpu); !beyond.empty() && !options.ignore_cpu)
+        return fail(fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home", beyond));
+    return {};
+}
+
+Hello our_hello(const NodeOptions& options) {
+    utsname system{};
+    uname(&system);
+    Hello h;
+    h.uid = geteuid();
+    h.cpu = cpu_features();
+    h.host = node_name(options);
+    h.kernel = system.release;
+    return h;
+}
+
+void tell(const UniqueFd& news, const std::string& text) {
+    if (news && write(news.get(), text.data(), text.size()) < 0) OMX_DEBUG("the daemon doesn't listen");
+}
+
+// Inside the sandbox. Everything that can fail before the first frame has been done.
+int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_setup) {
+    auto loop = Loop::make(loop_kind(options.link));
+    if (!loop) { complain(loop.error().what); return 1; }
+    Link link(plain_channel(std::move(setup.socket)), **loop);
+    auto home = read_hello(link);
+    if (!home) { complain(fmt::format("a job did not begin: {}", home.error().what)); return 1; }
+    auto ours = our_hello(options);
+    if (auto fine = acceptable(*home, options, ours); !fine) { refuse(link, fine.error().what); return 1; }
+    tell(setup.news, home->boot_id);
+    setup.news.reset();
+    if (setup.cache) worker_setup.cache.emplace(std::move(setup.cache));
+    link.send(FrameType::hello, 0, ours);
+    OMX_DEBUG("job {} of {}: {} (loop: {})", home->job, home->host, home->command, (*loop)->kind());
+    Worker worker(std::move(worker_setup), **loop, link);
+    auto ended = worker.run();
+    if (!ended) complain(fmt::format("job {} of {}: {}", home->job, home->host, ended.error().what));
+    return ended ? 0 : 1;
+}
+
+Result<WorkerSetup> lock_in(const SessionSetup& setup, int report) {
+    WorkerSetup w;
+    OMX_TRY(enter_empty_root());
+    w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
+    if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
+    auto filter = build_filter();
+    if (!filter) return std::unexpected(filter.error());
+    w.filter = std::move(*filter);
+    OMX_TRY(drop_privileges());
+    OMX_TRY(choose_next_id(w.ns_last_pid.get(), 300));          // proves that we may, before anybody relies on it
+    auto flags = listener_flags();
+    w.listener_flags = flags.flags;
+    if (!flags.without.empty()) complain(fmt::format("this kernel lacks {}", flags.without));
+    std::vector<int> keep{setup.socket.get(), w.ns_last_pid.get(), report};
+    if (setup.cache) keep.push_back(setup.cache.get());
+    if (setup.news) keep.push_back(setup.news.get());
+    OMX_TRY(keep_descriptors_only(keep));
+    OMX_TRY(die_with_parent(0));
+    return w;
+}
+
+[[noreturn]] void be_worker(SessionSetup setup, const NodeOptions& options, UniqueFd report) {
+    prctl(PR_SET_NAME, "omxsup-worker");
+    std::signal(SIGTERM, SIG_DFL);
+    std::signal(SIGPIPE, SIG_IGN);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    auto ready = lock_in(setup, report.get());
+    if (!ready) {
+        auto& why = ready.error().what;
+        if (write(report.get(), why.data(), why.size()) < 0) complain(why);
+        _exit(1);
+    }
+    report.reset();
+    _exit(serve(std::move(setup), options, std::move(*ready)));
+}
+
+// Until the worker ends. SIGTERM ends it, and with pid 1 its whole namespace.
+int wait_for(pid_t worker) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    for (;;) {
+        int status;
+        if (waitpid(worker, &status, WNOHANG) == worker) {
+            if (WIFSIGNALED(status)) complain(fmt::format("a worker was killed by signal {}", WTERMSIG(status)));
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        }
+        if (sigwaitinfo(&set, nullptr) == SIGTERM) kill(worker, SIGKILL);
+    }
+}
+
+}  // namespace
+
+std::string node_name(const NodeOptions& options) {
+    if (!options.name.empty()) return options.name;
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    return host;
+}
+
+int run_session(SessionSetup setup, const NodeOptions& options) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &set, nullptr);
+    if (setup.check_uid)
+        if (auto fine = check_peer(setup.socket.get()); !fine) return refuse_from_outside(std::move(setup.socket), fine.error().what);
+    int report[2];
+    if (auto made = unshare_namespaces(); !made) return refuse_from_outside(std::move(setup.socket), made.error().what);
+    if (pipe2(report, O_CLOEXEC) < 0) return refuse_from_outside(std::move(setup.socket), "no pipe");
+    UniqueFd reader(report[0]), writer(report[1]);
+    pid_t worker = fork();
+    if (worker < 0) return refuse_from_outside(std::move(setup.socket), fmt::format("can't make a worker: {}", strerror(errno)));
+    if (worker == 0) {
+        reader.reset();
+        be_worker(std::move(setup), options, std::move(writer));
+    }
+    writer.reset();
+    setup.cache.reset();
+    setup.news.reset();
+    std::string why;
+    char piece[512];
+    for (ssize_t n; (n = read(reader.get(), piece, sizeof piece)) > 0;) why.append(piece, static_cast<size_t>(n));
+    if (!why.empty()) {
+        wait_for(worker);
+        return refuse_from_outside(std::move(setup.socket), why);
+    }
+    setup.socket.reset();                    // the worker's end is the only one: home sees at once when it is gone
+    return wait_for(worker);
+}
+
+}  // namespace omx

@@ -1,0 +1,178 @@
+// Signals come from home, where they arrived at the deputy. Here they are sent to the guest natively, so that the node's
+// kernel chooses the thread, and get their real siginfo at the delivery stop: a process may not send a siginfo that
+// claims to be from the kernel or somebody else (F2).
+//
+// A call that home's signal interrupted is answered with the kernel's own restart errno. That is only safe with a
+// PTRACE_INTERRUPT pending for that very thread (C): it makes the kernel look at signals, and so at the restart, even if
+// another thread gets the signal.
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <sys/syscall.h>
+
+namespace omx {
+namespace {
+
+constexpr int kFirstRealTime = 32;
+constexpr uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
+
+// What pid 1 of this namespace sent, and nobody else does: guests' own kill goes home.
+bool ours(const siginfo_t& info) { return (info.si_code == SI_USER || info.si_code == SI_TKILL) && info.si_pid == 1; }
+
+struct SignalState { uint64_t thread_pending = 0, shared_pending = 0, blocked = 0; };
+
+SignalState signal_state(HomePid pid, HomeTid tid) {
+    std::ifstream file(fmt::format("/proc/{}/task/{}/status", pid.value, tid.value));
+    SignalState s;
+    for (std::string line; std::getline(file, line);) {
+        auto value = [&](std::string_view field, uint64_t& out) {
+            if (line.starts_with(field)) out = strtoull(line.c_str() + field.size(), nullptr, 16);
+        };
+        value("SigPnd:", s.thread_pending);
+        value("ShdPnd:", s.shared_pending);
+        value("SigBlk:", s.blocked);
+    }
+    return s;
+}
+
+}  // namespace
+
+// ---- frames ----
+
+void Worker::on_signal(const SignalFrame& frame) {
+    auto p = guests_.process(frame.pid);
+    int signal = frame.info.si_signo;
+    if (signal < 1 || signal > 64 || signal == SIGKILL || signal == SIGSTOP)
+        return link_ended({fmt::format("home sent signal {} as one to be handled", signal), EPROTO});
+    if (!p || p->killed) return;
+    OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
+    // Ordinary signals of one kind merge while pending, as they do at home; what waits already keeps its siginfo.
+    bool merges = signal < kFirstRealTime && std::ranges::any_of(p->signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == frame.tid; });
+    if (!merges) p->signals.push_back({frame.tid, frame.info});
+    p->last_signal[signal] = frame.info;
+    long sent = frame.tid.value ? syscall(SYS_tgkill, p->pid.value, frame.tid.value, signal) : kill(p->pid.value, signal);
+    if (sent < 0 && !merges) p->signals.pop_back();
+}
+
+void Worker::on_kill(const KillFrame& frame) {
+    if (auto p = guests_.process(frame.pid)) return kill_guest(*p);
+    // Its image was still waiting for files: nothing of it runs.
+    if (restores_.erase(frame.pid)) link_.send(FrameType::gone, 0, GoneFrame{.pid = frame.pid, .wait_status = SIGKILL});
+}
+
+// Job control at home: the deputy really stops, its guest is held. Threads that wait for home's answer stop when it
+// comes; so does the deputy's own call, natively.
+void Worker::on_freeze(const FreezeFrame& frame) {
+    auto p = guests_.process(frame.pid);
+    if (!p || p->frozen == frame.frozen) return;
+    OMX_DEBUG("{}: {}", p->pid.value, frame.frozen ? "frozen" : "thawed");
+    p->frozen = frame.frozen;
+    for (pid_t tid : p->threads) {
+        auto t = guests_.thread(HomeTid(tid));
+        if (p->frozen) tracee::interrupt(t->tid);
+        else if (auto how = std::exchange(t->held, std::nullopt)) resume(*t, *how);
+    }
+}
+
+// ---- stops ----
+
+// A signal is about to be delivered to this thread.
+void Worker::on_delivery(Thread& t, int signal) {
+    auto& p = *t.process;
+    siginfo_t info{};
+    if (tracee::signal_info(t.tid, info) && ours(info)) {
+        HomeTid wanted = info.si_code == SI_TKILL ? t.tid : HomeTid();
+        auto it = std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
+        if (it != p.signals.end()) {
+            info = it->info;
+            p.signals.erase(it);
+        } else {
+            info = p.last_signal[signal];
+        }
+        tracee::set_signal_info(t.tid, info);
+        OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
+    }
+    if (auto args = std::exchange(t.masked_args, std::nullopt)) {
+        user_regs_struct regs;
+        if (tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
+            regs.rdi = (*args)[0], regs.rsi = (*args)[1];
+            tracee::set_registers(t.tid, regs);
+        }
+    }
+    // Here the thread's mask becomes the handler's, and with rt_sigreturn it changes back, untold. When home is to know
+    // masks exactly (F3), this is where a `mask` frame leaves.
+    resume(t, {PTRACE_CONT, signal});
+}
+
+// Our own PTRACE_INTERRUPT: for a freeze, or to make the kernel restart an interrupted call.
+void Worker::on_interrupted(Thread& t) {
+    if (auto mask = std::exchange(t.temporary_mask, std::nullopt); mask && signal_waits(t, *mask)) become_sigsuspend(t);
+    resume(t);
+}
+
+// ---- interrupted calls ----
+
+void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class) {
+    // 516 would make the kernel resume a restart block that this thread never had. Its meaning is EINTR if a handler
+    // runs, else go on waiting: 514 says that too, with the time-out begun anew.
+    if (restart_class == abi::kErestartBlock) restart_class = abi::kErestartNoHand;
+    t.temporary_mask = temporary_mask(t, call);
+    tracee::interrupt(t.tid);
+    t.process->listener->answer(call.notification, -restart_class);
+}
+
+// Calls that wait under a mask of their own: the signal that interrupted it at home is blocked in the thread's real
+// mask here, so that a plain restart would never run the handler (D).
+std::optional<uint64_t> Worker::temporary_mask(Thread& t, const GuestCall& call) {
+    GuestAddr at;
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    switch (call.nr) {
+        case SYS_rt_sigsuspend: at = GuestAddr(call.args[0]); break;
+        case SYS_ppoll: at = GuestAddr(call.args[3]); break;
+        case SYS_epoll_pwait: case SYS_epoll_pwait2: at = GuestAddr(call.args[4]); break;
+        case SYS_pselect6: case SYS_io_pgetevents: {
+            uint64_t pointer = 0;
+            if (!call.args[5] || memory.read(GuestAddr(call.args[5]), std::as_writable_bytes(std::span(&pointer, 1))) != sizeof pointer) return std::nullopt;
+            at = GuestAddr(pointer);
+            break;
+        }
+        default: return std::nullopt;
+    }
+    uint64_t mask = 0;
+    if (at.null() || memory.read(at, std::as_writable_bytes(std::span(&mask, 1))) != sizeof mask) return std::nullopt;
+    t.mask_address = at;
+    return mask;
+}
+
+// True if a signal is pending that the call's mask lets through and that no other thread is about to take.
+bool Worker::signal_waits(const Thread& t, uint64_t mask) {
+    auto& p = *t.process;
+    auto own = signal_state(p.pid, t.tid);
+    if (own.thread_pending & ~mask) return true;
+    uint64_t shared = own.shared_pending & ~mask;
+    for (pid_t tid : p.threads)
+        if (shared && HomeTid(tid) != t.tid) shared &= signal_state(p.pid, HomeTid(tid)).blocked;
+    return shared != 0;
+}
+
+// The thread stands behind its interrupted call. Put in front of it again, as rt_sigsuspend(mask): natively, with the
+// signal pending, that runs the handler under the mask, puts the old one back and returns EINTR.
+void Worker::become_sigsuspend(Thread& t) {
+    user_regs_struct regs;
+    if (!tracee::registers(t.tid, regs) || static_cast<int64_t>(regs.orig_rax) < 0) return;
+    auto code = -static_cast<int64_t>(regs.rax);
+    if (code != abi::kErestartSys && code != abi::kErestartNoHand && code != abi::kErestartNoIntr) return;
+    t.masked_args = CallArgs{regs.rdi, regs.rsi};
+    regs.rax = SYS_rt_sigsuspend;
+    regs.orig_rax = ~uint64_t{0};
+    regs.rip -= 2;
+    regs.rdi = t.mask_address.value;
+    regs.rsi = sizeof(uint64_t);
+    OMX_DEBUG("{}: goes on as rt_sigsuspend", t.tid.value);
+    tracee::set_registers(t.tid, regs);
+}
+
+}  // namespace omx

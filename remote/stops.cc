@@ -1,0 +1,124 @@
+// ptrace stops sorted out, and ends: everything that waitpid brings.
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <csignal>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+namespace omx {
+
+void Worker::on_children() {
+    signalfd_siginfo info[16];
+    while (read(children_.get(), info, sizeof info) == sizeof info) {}
+    // Signals of one kind merge: one may stand for many stops.
+    int status;
+    rusage usage;
+    for (pid_t tid; (tid = wait4(-1, &status, __WALL | WNOHANG, &usage)) > 0;) on_wait(HomeTid(tid), status, usage);
+}
+
+void Worker::on_wait(HomeTid tid, int status, const rusage& usage) {
+    auto t = guests_.thread(tid);
+    if (WIFSTOPPED(status)) {
+        if (t) on_stop(*t, status);
+        else on_unknown_stop(tid, status);
+        return;
+    }
+    OMX_DEBUG("{}: ended, status {:#x}", tid.value, status);
+    // A leader's end is reported when all other threads have been reaped.
+    if (auto p = guests_.process(HomePid(tid.value))) return on_process_end(*p, status, usage);
+    if (t) on_thread_end(*t);
+    else clone_lost_thread(tid);
+}
+
+void Worker::on_stop(Thread& t, int status) {
+    int event = status >> 16, signal = WSTOPSIG(status);
+    switch (event) {
+        case 0: break;
+        case PTRACE_EVENT_SECCOMP: return on_trace_stop(t);
+        case PTRACE_EVENT_CLONE: case PTRACE_EVENT_FORK: case PTRACE_EVENT_VFORK: return on_clone_event(t);
+        case PTRACE_EVENT_EXEC: return on_exec_event(t);
+        case PTRACE_EVENT_STOP:
+            if (signal == SIGTRAP) return on_interrupted(t);
+            return resume(t, {PTRACE_LISTEN, 0});             // a group stop: it stays stopped until SIGCONT
+        default: return resume(t);
+    }
+    if (signal == (SIGTRAP | 0x80)) return on_call_end_stop(t);
+    on_delivery(t, signal);
+}
+
+// Held by the filter before a call whose registers may have to be rewritten.
+void Worker::on_trace_stop(Thread& t) {
+    if (!t.process->listener) return on_stub_exec_stop(t);
+    if (!tracee::registers(t.tid, t.at_stop)) return;
+    auto nr = static_cast<uint32_t>(t.at_stop.orig_rax);
+    OMX_DEBUG("{}: {} held", t.tid.value, call_name(nr));
+    if (nr == SYS_execve || nr == SYS_execveat) return request_exec(t);
+    request_clone(t);
+}
+
+// What home said to a call that is held in a stop.
+void Worker::held_reply(Thread& t, const GuestCall& call, const Reply& reply) {
+    if (call.nr == SYS_clone) return on_clone_reply(t, reply);
+    if (reply.head.restart) return rerun_held_call(t);
+    skip_held_call(t, reply.head.result);
+}
+
+void Worker::skip_held_call(Thread& t, int64_t result) {
+    auto regs = t.at_stop;
+    regs.orig_rax = ~uint64_t{0};                              // the kernel makes no call and leaves rax alone
+    regs.rax = static_cast<uint64_t>(result);
+    tracee::set_registers(t.tid, regs);
+    resume(t);
+}
+
+// Back in front of its system call instruction, without a call: pending signals are handled, then it calls again.
+void Worker::rerun_held_call(Thread& t) {
+    auto regs = t.at_stop;
+    regs.rax = regs.orig_rax;
+    regs.orig_rax = ~uint64_t{0};
+    regs.rip -= 2;
+    tracee::set_registers(t.tid, regs);
+    resume(t);
+}
+
+// The only way a stop ends. While a process is frozen its threads stay where they stop.
+void Worker::resume(Thread& t, Resume how) {
+    if (t.process->frozen) { t.held = how; return; }
+    tracee::request(how.request, t.tid, 0, how.signal);
+}
+
+// ---- ends ----
+
+void Worker::on_thread_end(Thread& t) {
+    auto tid = t.tid;
+    call_over(t);
+    guests_.remove_thread(tid);
+    clone_lost_thread(tid);
+}
+
+void Worker::on_process_end(Process& p, int status, const rusage& usage) {
+    using namespace std::chrono;
+    auto micros = [](const timeval& t) { return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_usec); };
+    auto pid = p.pid;
+    if (p.stage != Process::Stage::running && !p.killed)
+        p.image_error = WIFSIGNALED(status) ? fmt::format("the stub was killed by signal {}", WTERMSIG(status))
+                                            : fmt::format("the stub ended with status {}", WEXITSTATUS(status));
+    restores_.erase(pid);
+    if (p.lost) link_.send(FrameType::lost, 0, LostFrame{pid, p.lost->first, p.lost->second});
+    else if (p.image_error) link_.send(FrameType::image_done, 0, ImageDone{pid, *p.image_error});
+    else link_.send(FrameType::gone, 0, GoneFrame{.pid = pid, .wait_status = status, .user_us = micros(usage.ru_utime),
+                    .system_us = micros(usage.ru_stime), .max_rss_kib = static_cast<uint64_t>(usage.ru_maxrss),
+                    .wall_us = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - p.since).count())});
+    auto threads = p.threads;
+    for (pid_t tid : threads)
+        if (auto t = guests_.thread(HomeTid(tid))) call_over(*t);
+    auto listener = p.listener;
+    guests_.remove_process(pid);
+    // We hold the last two references but for the loop's: no guest of that stub is left.
+    if (listener && listener.use_count() == 2) loop_.unwatch_readable(listener->fd());
+    for (pid_t tid : threads) clone_lost_thread(HomeTid(tid));
+    start_waiting_stubs();
+}
+
+}  // namespace omx

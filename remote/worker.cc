@@ -1,0 +1,87 @@
+#include "remote/worker.h"
+#include "remote/debug.h"
+#include <csignal>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+namespace omx {
+
+Worker::Worker(WorkerSetup setup, Loop& loop, Link& link)
+    : setup_(std::move(setup)), loop_(loop), link_(link), contents_(link, std::move(setup_.cache)) {}
+
+Worker::~Worker() { end_everything(); }
+
+Status Worker::run() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return fail_errno("sigprocmask");
+    children_.reset(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    if (!children_) return fail_errno("signalfd");
+    loop_.watch_readable(children_.get(), [this] { on_children(); });
+    loop_.watch_readable(link_.fd(), [this] { on_link(); });
+    on_link();                                       // what came together with the hello makes nothing readable
+    while (!ended_) {
+        auto turn = loop_.run_once();
+        if (!turn) return std::unexpected(turn.error());
+    }
+    end_everything();
+    if (ended_->code == ECONNRESET) return {};
+    return std::unexpected(*ended_);
+}
+
+// ---- frames ----
+
+void Worker::on_link() {
+    do {
+        auto frame = link_.receive();
+        if (!frame) return link_ended(frame.error());
+        if (!*frame) return;
+        on_frame(**frame);
+    } while (!ended_ && link_.has_buffered_frame());
+}
+
+void Worker::on_frame(const Frame& f) {
+    auto with = [&]<class Message>(void (Worker::*handler)(const Message&)) {
+        auto m = Message::decode(f.body);
+        if (!m) return link_ended(m.error());
+        (this->*handler)(*m);
+    };
+    switch (f.type) {
+        case FrameType::reply: return on_reply(f.id, f.body);
+        case FrameType::image: return with(&Worker::on_image);
+        case FrameType::signal: return with(&Worker::on_signal);
+        case FrameType::kill: return with(&Worker::on_kill);
+        case FrameType::freeze: return with(&Worker::on_freeze);
+        case FrameType::file_data: {
+            auto m = FileData::decode(f.body);
+            if (!m) return link_ended(m.error());
+            if (auto fine = contents_.on_data(f.id, *m); !fine) link_ended(fine.error());
+            return;
+        }
+        case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
+        default: return link_ended({fmt::format("home sent a {} frame, which only a node may send", name(f.type)), EPROTO});
+    }
+}
+
+void Worker::link_ended(const Error& why) {
+    if (ended_) return;
+    OMX_DEBUG("the link has ended: {}", why.what);
+    ended_ = why;
+    loop_.unwatch_readable(link_.fd());
+}
+
+// Guests without a home must not go on, and none may be left when the worker has gone. In our own pid namespace -1 means
+// exactly our guests. Stopped and traced ones die of SIGKILL like all others.
+void Worker::end_everything() {
+    if (getpid() == 1) {
+        kill(-1, SIGKILL);
+        while (waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR) {}
+    }
+    for (auto& [pid, p] : guests_.processes())
+        if (p->listener) loop_.unwatch_readable(p->listener->fd());
+    if (children_) loop_.unwatch_readable(children_.get());
+    children_.reset();
+}
+
+}  // namespace omx

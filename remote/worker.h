@@ -1,0 +1,155 @@
+// The worker: pid 1 of the guests' namespace, parent and tracer of all of them. One thread, one loop over the link,
+// the notification listeners and the ptrace stops. Its parts:
+//   worker.cc   the loop, frames in, the end of the link
+//   calls.cc    a guest's call: trapped, sent home, answered
+//   files.cc    mmap of home's files
+//   images.cc   taking in a process: stub, plan, start
+//   stops.cc    ptrace stops sorted out; ends
+//   clones.cc   new threads and processes with the numbers that home gave them
+//   execs.cc    execve: a guest becomes a stub again
+//   signals.cc  signals, interrupted calls, freezing
+#pragma once
+#include "protocol/link.h"
+#include "protocol/loop.h"
+#include "protocol/spin.h"
+#include "remote/contents.h"
+#include "remote/guest.h"
+#include "remote/kernel_abi.h"
+#include "remote/images.h"
+#include "remote/stub.h"
+#include <sys/resource.h>
+
+namespace omx {
+
+struct WorkerSetup {
+    std::optional<CacheClient> cache;
+    UniqueFd ns_last_pid;          // /proc/sys/kernel/ns_last_pid, open for writing
+    FilterProgram filter;
+    unsigned listener_flags = 0;
+};
+
+class Worker {
+public:
+    Worker(WorkerSetup, Loop&, Link&);
+    ~Worker();
+    // Until the link ends. No guest is left afterwards.
+    Status run();
+
+private:
+    using Thread = GuestThread;
+    using Process = GuestProcess;
+
+    // --- loop, frames ---
+    void on_link();
+    void on_frame(const Frame&);
+    void link_ended(const Error&);
+    void end_everything();
+
+    // --- calls ---
+    void on_listener(Listener&);
+    void spin_for_reply();
+    void call_over(Thread&);
+    bool take_notification(Listener&);
+    void begin_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    void begin_life_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    bool forward(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, bool both = false);
+    void on_reply(uint64_t id, View body);
+    void finish_call(Thread&, const GuestCall&, const Reply&);
+    void lose(Process&, uint32_t nr, const CallArgs&, std::string_view why);
+    void kill_guest(Process&);
+
+    // --- files ---
+    void finish_mmap(Thread&, const GuestCall&, const Reply&);
+    void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
+    void release_installed(Thread&, const GuestCall&);
+
+    // --- images ---
+    void on_image(const ImageFrame&);
+    void file_arrived(HomePid, uint64_t serial, size_t index, Result<SharedFd>);
+    void image_complete(Restore&);
+    void start_waiting_stubs();
+    Status start_stub(Restore&);
+    void image_failed(HomePid, const std::string& why);
+    void on_stub_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    Status hand_plan(Process&, uint64_t notification);
+    void start_image(Process&, uint64_t notification, const CallArgs&);
+    void on_stub_exec_stop(Thread&);
+    static void apply_limits(HomePid, const MemoryLimits&);
+
+    // --- stops and ends ---
+    void on_children();
+    void on_wait(HomeTid, int status, const rusage&);
+    void on_stop(Thread&, int status);
+    void on_trace_stop(Thread&);
+    void on_thread_end(Thread&);
+    void on_process_end(Process&, int status, const rusage&);
+    void resume(Thread&, Resume = {});
+    void rerun_held_call(Thread&);
+    void skip_held_call(Thread&, int64_t result);
+
+    // --- clones: one at a time (clones.cc) ---
+    struct Clone {
+        HomeTid caller;
+        uint64_t flags = 0;              // with the exit signal, as home was asked
+        bool is_thread = false;
+        abi::CloneArgs args{};           // whichever call it was
+        HomeTid number;                  // that home gave; 0: no reply yet
+        bool running = false;            // the node's kernel is at it
+        bool waits_for_number = false;   // a guest that is about to end still has it
+        uint64_t mask = 0;               // of the caller
+        HomeTid event_child, stopped_child;
+        int attempts = 0;
+    };
+    void request_clone(Thread&);
+    std::optional<Clone> read_clone(Thread&);
+    void start_next_clone();
+    void on_clone_reply(Thread&, const Reply&);
+    void run_clone(Thread&);
+    static void run_to_its_end(Thread&);
+    bool rewrite_for_process(Thread&, user_regs_struct&);
+    void on_clone_event(Thread&);
+    void on_call_end_stop(Thread&);
+    void on_unknown_stop(HomeTid, int status);
+    void finish_clone_if_ready();
+    void wrong_number(Thread& caller);
+    void undo_home_clone();
+    void clone_over();
+    void clone_lost_thread(HomeTid);
+
+    // --- exec ---
+    void request_exec(Thread&);
+    void exec_stub(Thread&);
+    std::optional<GuestAddr> write_exec_strings(Thread&, const user_regs_struct&);
+    void on_exec_event(Thread&);
+
+    // --- signals ---
+    void on_signal(const SignalFrame&);
+    void on_kill(const KillFrame&);
+    void on_freeze(const FreezeFrame&);
+    void on_delivery(Thread&, int signal);
+    void on_interrupted(Thread&);
+    void interrupt_call(Thread&, const GuestCall&, int restart_class);
+    std::optional<uint64_t> temporary_mask(Thread&, const GuestCall&);
+    bool signal_waits(const Thread&, uint64_t mask);
+    void become_sigsuspend(Thread&);
+
+    void held_reply(Thread&, const GuestCall&, const Reply&);
+
+    WorkerSetup setup_;
+    Loop& loop_;
+    Link& link_;
+    Contents contents_;
+    Guests guests_;
+    UniqueFd children_;                                          // signalfd of SIGCHLD
+    std::unordered_map<HomePid, std::unique_ptr<Restore>> restores_;
+    std::deque<HomePid> stubs_waiting_;                          // images whose files are here, for want of a turn
+    std::deque<HomeTid> clones_waiting_;
+    std::optional<Clone> clone_;
+    uint64_t last_call_ = 0, last_restore_ = 0;
+    uint64_t calls_on_the_way_ = 0;
+    std::optional<Error> ended_;
+    Spinner spinner_;
+    Bytes scratch_;
+};
+
+}  // namespace omx
