@@ -65,8 +65,8 @@ class Stage:
         self.user.give(self.work)
 
     def start(self, words, **streams):
-        return subprocess.Popen(words, cwd=self.work, env=self.environment(), start_new_session=True,
-                                preexec_fn=self._prepare, umask=0o022, **streams)
+        how = {"cwd": self.work, "env": self.environment(), "start_new_session": True, "preexec_fn": self._prepare, "umask": 0o022}
+        return subprocess.Popen(words, **how | streams)
 
     def _prepare(self):
         self.user.become()

@@ -1,0 +1,405 @@
+"""What a comparison of two runs can't show: failures, signals from outside, terminals, several jobs, two hosts.
+
+A case is a function case_NAME(ctx). It returns complaints, an empty list if all is well, or calls ctx.skip().
+"""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+
+from harness import processes, user as users
+from harness.node import Node
+
+FAR_MODES = ("remote", "local")
+
+
+class Context:
+    def __init__(self, options, user, stage):
+        self.options, self.user, self.stage, self.complaints = options, user, stage, []
+        stage.fresh_work()
+
+    def skip(self, why):
+        print(f"skipped: {why}")
+        raise SystemExit(77)
+
+    def expect(self, condition, what):
+        if not condition:
+            self.complaints.append(what)
+
+    def guest(self, name):
+        return self.stage.reachable(os.path.join(self.options.build, "tests", "guests", name))
+
+    def start(self, words, **more):
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+        return self.stage.start(words, **streams)
+
+    def run(self, words, given=b""):
+        """(status, stdout, stderr) of a command that must end; nothing may be left of it."""
+        process = self.start(words)
+        return self.end(process, given)
+
+    def end(self, process, given=None):
+        try:
+            out, err = process.communicate(given, timeout=self.stage.timeout_s)
+        except subprocess.TimeoutExpired:
+            there = processes.descendants()
+            self.complaints += [f"did not end: {process.args}"] + [processes.describe(pid) for pid in there]
+            processes.kill_all(pid for pid in there if pid not in self.stage.node_pids())
+            out, err = process.communicate()
+        self.complaints += self.stage.leftover_processes()
+        return process.returncode, out, err
+
+    def expect_failure(self, words, status):
+        """Our own failures: that status, nothing on stdout, one line on stderr that says who speaks."""
+        got, out, err = self.run(words)
+        self.expect(got == status, f"{words}: status {got}, not {status}; stderr {err!r}")
+        self.expect(out == b"", f"{words}: stdout {out!r}")
+        self.expect(re.fullmatch(rb"omxsup: [^\n]+\n", err), f"{words}: stderr is not one line of omxsup's: {err!r}")
+        return err
+
+    def outsider(self, mode, *arguments):
+        """The guest `outsider`, when it is ready, and its pid, which is the same at home and away."""
+        process = self.start(self.stage.words(mode, [self.guest("outsider"), *arguments]))
+        line = read_line(process.stdout.fileno(), self.stage.timeout_s)
+        word, _, pid = line.partition(b" ")
+        if word != b"ready":
+            status, out, err = self.end(process, b"")
+            raise RuntimeError(f"{mode}: outsider said {line!r}, then {out!r} {err!r}, status {status}")
+        self.expect(int(pid) == process.pid, f"{mode}: the guest says its pid is {int(pid)}, at home it is {process.pid}")
+        return process
+
+
+def read_line(fd, timeout_s):
+    line, end = b"", time.monotonic() + timeout_s
+    while not line.endswith(b"\n"):
+        if not select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+            break
+        more = os.read(fd, 1)
+        if not more:
+            break
+        line += more
+    return line
+
+
+def case_arguments_that_make_no_sense(ctx):
+    for words in [], ["run"], ["run", "--nonsense", "true"], ["run", "--home", "--local-node", "true"], ["node"], ["fly"]:
+        ctx.expect_failure([ctx.stage.omxsup, *words], 125)
+    ctx.expect_failure([ctx.stage.omxsup, "run", "--on=nonsense", "true"], 125)
+
+
+def case_node_that_is_not_there(ctx):
+    for address in "unix:" + ctx.stage.work + "/none", "127.0.0.1:9", "no-such-host.invalid:7":
+        ctx.expect_failure([ctx.stage.omxsup, "run", "--on=" + address, "--", "true"], 125)
+
+
+def case_node_of_another_user_refuses(ctx):
+    if os.getuid() != 0 or ctx.user.uid == 0:
+        return
+    directory = os.path.join(ctx.stage.directory, "others")
+    os.mkdir(directory, 0o755)
+    node = Node(ctx.stage.omxsup, directory, users.User("root"), ctx.stage.environment())
+    try:
+        ctx.expect_failure([ctx.stage.omxsup, "run", "--on=" + node.address, "--", "true"], 125)
+    finally:
+        ctx.complaints += node.stop()
+
+
+def case_command_that_is_not_there(ctx):
+    with open(os.path.join(ctx.stage.work, "plain"), "w") as f:
+        f.write("not a program\n")
+    ctx.stage.user.give(f.name)
+    for mode in ("home", *FAR_MODES):
+        ctx.expect_failure(ctx.stage.words(mode, ["no-such-command"]), 127)
+        ctx.expect_failure(ctx.stage.words(mode, ["./none"]), 127)
+        ctx.expect_failure(ctx.stage.words(mode, ["./plain"]), 126)
+        ctx.expect_failure(ctx.stage.words(mode, ["/"]), 126)
+
+
+def case_environment_names_the_node(ctx):
+    words = [ctx.stage.omxsup, "run", "--trace", "--", "cat"]
+    status, _, err = ctx.run(["env", "OMXSUP_ON=" + ctx.stage.node().address, *words])
+    ctx.expect(status == 0 and b"read" in err, f"with OMXSUP_ON: status {status}, trace {err[:300]!r}")
+    status, _, err = ctx.run(words)
+    ctx.expect(status == 0 and b"read(" not in err, f"without OMXSUP_ON: status {status}, trace {err[:300]!r}")
+
+
+def case_standard_input_and_pipes(ctx):
+    data = bytes(range(256)) * 4000
+    for mode in FAR_MODES:
+        status, out, err = ctx.run(ctx.stage.words(mode, ["cat"]), data)
+        ctx.expect((status, out == data, err) == (0, True, b""), f"{mode}: cat ended with {status}, {len(out)} bytes, {err!r}")
+        line = " ".join(ctx.stage.words(mode, ["yes"])) + " 2>&1 | head -n 1"
+        status, out, err = ctx.run(["sh", "-c", line])
+        ctx.expect((status, out) == (0, b"y\n"), f"{mode}: yes | head gave {status} {out!r} {err!r}")
+        line = " ".join(ctx.stage.words(mode, ["sh", "-c", "'echo out; echo err >&2'"])) + " 2>&1 | cat"
+        status, out, err = ctx.run(["sh", "-c", line])
+        ctx.expect((status, out) == (0, b"out\nerr\n"), f"{mode}: 2>&1 | cat gave {status} {out!r} {err!r}")
+
+
+def case_reports_of_a_job(ctx):
+    for mode in FAR_MODES:
+        words = ctx.stage.words(mode, ["sh", "-c", "cat < /dev/null; echo done"])
+        at = words.index("run") + 1
+        words[at:at] = ["--stats=stats", "--trace=trace"]
+        status, out, err = ctx.run(words)
+        ctx.expect((status, out, err) == (0, b"done\n", b""), f"{mode}: {status} {out!r} {err!r}")
+        with open(os.path.join(ctx.stage.work, "stats")) as f:
+            try:
+                json.load(f)
+            except ValueError as e:
+                ctx.complaints.append(f"{mode}: --stats is no JSON: {e}")
+        with open(os.path.join(ctx.stage.work, "trace")) as f:
+            ctx.expect("write" in f.read(), f"{mode}: --trace doesn't mention the write")
+
+
+def case_signals_from_outside(ctx):
+    for mode in ("native", "home", *FAR_MODES):
+        process = ctx.outsider(mode)
+        process.send_signal(signal.SIGUSR1)
+        said = read_line(process.stdout.fileno(), 10)
+        time.sleep(0.05)
+        status, out, err = ctx.end(process, b"x")
+        ctx.expect((said, status, out, err) == (b"USR1\n", 5, b"read 1\n", b""),
+                   f"{mode}: blocked, USR1: {said!r} {status} {out!r} {err!r}")
+        process = ctx.outsider(mode, "compute")
+        process.send_signal(signal.SIGUSR1)
+        said = read_line(process.stdout.fileno(), 10)
+        process.send_signal(signal.SIGUSR2)
+        status, out, err = ctx.end(process)
+        ctx.expect((said, status, out, err) == (b"USR1\n", 12, b"USR2\n", b""),
+                   f"{mode}: computing, USR1, USR2: {said!r} {status} {out!r} {err!r}")
+
+
+def case_death_by_a_signal_from_outside(ctx):
+    for mode in ("native", "home", *FAR_MODES):
+        for number in signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT:
+            for arguments in [], ["compute"]:
+                process = ctx.outsider(mode, *arguments)
+                process.send_signal(number)
+                status, out, err = ctx.end(process)
+                ctx.expect((status, out, err) == (-number, b"", b""), f"{mode} {arguments} {number!r}: {status} {out!r} {err!r}")
+
+
+def wait_for_state(process, options, patience_s=5):
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        pid, status = os.waitpid(process.pid, options | os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.005)
+    return None
+
+
+def cpu_ticks(pids):
+    ticks = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                ticks += sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
+        except OSError:
+            pass
+    return ticks
+
+
+def case_stop_and_continue_from_outside(ctx):
+    for mode in ("native", "home", *FAR_MODES):
+        process = ctx.outsider(mode, "compute")
+        process.send_signal(signal.SIGSTOP)
+        status = wait_for_state(process, os.WUNTRACED)
+        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode}: the parent sees no stop, but {status}")
+        time.sleep(0.1)
+        before = cpu_ticks(processes.descendants())
+        time.sleep(0.3)
+        ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode}: stopped, but something still computes")
+        process.send_signal(signal.SIGCONT)
+        status = wait_for_state(process, os.WCONTINUED)
+        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode}: the parent sees no continuation, but {status}")
+        process.send_signal(signal.SIGTERM)
+        ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode}: not dead of SIGTERM after it was continued")
+
+
+def in_terminal(ctx, words):
+    pid, master = pty.fork()
+    if pid == 0:
+        try:
+            os.chdir(ctx.stage.work)
+            ctx.stage._prepare()
+            os.execve(words[0], words, ctx.stage.environment())
+        finally:
+            os._exit(99)
+    return pid, master
+
+
+def case_keys_of_a_terminal(ctx):
+    for mode in ("home", *FAR_MODES):
+        pid, master = in_terminal(ctx, ctx.stage.words(mode, [ctx.guest("outsider")]))
+        ready = read_line(master, 10)
+        ctx.expect(ready.startswith(b"ready"), f"{mode}: {ready!r}")
+        os.write(master, b"\x03")                                # ^C
+        try:
+            status = wait_for_state(type("P", (), {"pid": pid}), 0)
+            ctx.expect(status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGINT,
+                       f"{mode}: ^C ended it with {status}")
+            if status is None:
+                os.kill(pid, signal.SIGKILL)
+        finally:
+            os.close(master)
+        ctx.complaints += ctx.stage.leftover_processes()
+
+
+def case_terminal_of_a_job(ctx):
+    pid, master = in_terminal(ctx, ctx.stage.words("remote", ["sh", "-c", "tty | cut -c1-9; stty -echo; read x; echo \"got $x\""]))
+    ctx.expect(read_line(master, 10) == b"/dev/pts/\r\n", "no terminal")
+    time.sleep(0.1)
+    os.write(master, b"typed\n")
+    said = read_line(master, 10)
+    ctx.expect(said == b"got typed\r\n", f"said {said!r}")
+    os.close(master)
+    ctx.complaints += ctx.stage.leftover_processes()
+
+
+def case_node_killed_in_the_middle(ctx):
+    process = ctx.outsider("remote")
+    node = ctx.stage.node()
+    processes.kill_all([node.pid, *processes.descendants(node.pid)])
+    status, out, err = ctx.end(process)
+    ctx.expect(status == 125 and out == b"", f"status {status}, stdout {out!r}")
+    ctx.expect(re.fullmatch(rb"omxsup: [^\n]+\n", err), f"stderr is not one line of omxsup's: {err!r}")
+    ctx.stage.nodes.clear()
+
+
+def case_node_asked_to_end_in_the_middle(ctx):
+    process = ctx.outsider("remote")
+    ctx.complaints += ctx.stage.node().stop()
+    status, _, err = ctx.end(process)
+    ctx.expect(status == 125 and re.fullmatch(rb"omxsup: [^\n]+\n", err), f"status {status}, stderr {err!r}")
+    ctx.stage.nodes.clear()
+
+
+def tracer_of(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"TracerPid:\s+(\d+)", f.read()).group(1))
+
+
+def case_supervisor_killed_in_the_middle(ctx):
+    for mode in FAR_MODES:
+        process = ctx.outsider(mode)
+        tracer = tracer_of(process.pid)
+        ctx.expect(tracer in processes.descendants(), f"{mode}: nobody traces the command")
+        os.kill(tracer, signal.SIGKILL)
+        status, out, _ = ctx.end(process)
+        ctx.expect(status in (-signal.SIGKILL, 125) and out == b"", f"{mode}: status {status}, stdout {out!r}")
+
+
+def case_home_traces_nobody(ctx):
+    process = ctx.outsider("home")
+    ctx.expect(tracer_of(process.pid) == 0, "a command run with --home is traced")
+    ctx.end(process, b"x")
+
+
+def case_ten_jobs_on_one_node(ctx):
+    words = ctx.stage.words("remote", ["sh", "-c", "for i in 1 2 3; do echo $i | cat; done; echo $0"])
+    jobs = [ctx.start([*words, str(number)]) for number in range(10)]
+    for number, job in enumerate(jobs):
+        out, err = job.communicate(timeout=ctx.stage.timeout_s)
+        ctx.expect((job.returncode, out, err) == (0, b"1\n2\n3\n%d\n" % number, b""), f"job {number}: {job.returncode} {out!r} {err!r}")
+    ctx.complaints += ctx.stage.leftover_processes()
+
+
+def case_each_way_to_wait_on_the_link(ctx):
+    for kind in "io_uring", "epoll":
+        node = ctx.stage.node(("--link=" + kind,))
+        status, out, err = ctx.run([ctx.stage.omxsup, "run", "--link=" + kind, "--on=" + node.address, "--", "sh", "-c", "echo a | cat"])
+        if kind == "io_uring" and b"io_uring" in err:
+            continue                                             # switched off on this machine: doctor says so
+        ctx.expect((status, out, err) == (0, b"a\n", b""), f"{kind}: {status} {out!r} {err!r}")
+
+
+def case_disk_full_at_home(ctx):
+    if os.getuid() != 0:
+        ctx.skip("only root can mount a small file system")
+    script = "dd if=/dev/zero of=full bs=4k 2>&1 | grep -v copied; echo x >> full; echo $?; wc -c < full; rm full; echo works > full; cat full"
+    wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=128k,mode=777 none "$PWD" && cd "$PWD" && exec "$@"', "sh"]
+    results = {}
+    for mode in ("native", *FAR_MODES):
+        words = ctx.stage.words(mode, ["sh", "-c", script])
+        process = ctx.start([*wrapper, *as_user(ctx.user), *words], preexec_fn=None)
+        results[mode] = ctx.end(process, b"")
+        ctx.expect(results[mode] == results["native"], f"{mode}: {results[mode]}, natively {results['native']}")
+
+
+def as_user(user):
+    return ["setpriv", f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups"] if user.uid != 0 else []
+
+
+class Hosts:
+    """Two hosts as far as the network goes: two network namespaces with one cable. Both end with their processes."""
+    def __init__(self):
+        self.holders = [subprocess.Popen(["unshare", "--net", "sleep", "600"]) for _ in range(2)]
+        home, node = (holder.pid for holder in self.holders)
+        self._wait_for_namespaces()
+        self.sh(home, f"ip link add cable type veth peer name cable netns {node}")
+        for pid, address in (home, "10.99.0.1/24"), (node, "10.99.0.2/24"):
+            self.sh(pid, f"ip addr add {address} dev cable && ip link set cable up && ip link set lo up")
+        self.home, self.node = self.inside(home), self.inside(node)
+
+    def _wait_for_namespaces(self):
+        for holder in self.holders:
+            while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+                time.sleep(0.005)
+
+    @staticmethod
+    def inside(pid):
+        return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+    def sh(self, pid, line):
+        subprocess.run([*self.inside(pid), "sh", "-c", line], check=True, capture_output=True)
+
+    def close(self):
+        for holder in self.holders:
+            holder.kill()
+            holder.wait()
+
+
+def case_two_hosts_over_tcp(ctx):
+    if os.getuid() != 0:
+        ctx.skip("only root can make network namespaces without a user namespace")
+    try:
+        hosts = Hosts()
+    except (subprocess.CalledProcessError, OSError) as e:
+        ctx.skip(f"no virtual network here: {e}")
+    node = ctx.start([*hosts.node, *as_user(ctx.user), ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure"],
+                     stdin=subprocess.DEVNULL, preexec_fn=None)
+    try:
+        far = [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", "--on=10.99.0.2:7117", "--"]
+        script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
+        end = time.monotonic() + 5
+        while subprocess.run([*hosts.home, "bash", "-c", "exec 2> /dev/null 3<> /dev/tcp/10.99.0.2/7117"]).returncode:
+            if node.poll() is not None or time.monotonic() > end:
+                return [f"the node did not listen: {node.communicate()}"] if node.poll() is not None else ["no connection in 5 s"]
+            time.sleep(0.02)
+        native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
+        wanted = native.communicate()[0]
+        process = ctx.start([*far, "sh", "-c", script], preexec_fn=None)
+        out, err = process.communicate(b"", timeout=ctx.stage.timeout_s)
+        ctx.expect((process.returncode, out, err) == (3, wanted, b""), f"far: {process.returncode} {out!r} {err!r}")
+    finally:
+        node.send_signal(signal.SIGTERM)
+        node.communicate(timeout=10)
+        hosts.close()
+    ctx.expect(node.returncode == 0, f"the node ended with {node.returncode}")
+
+
+def case_listening_beyond_loopback_needs_a_word(ctx):
+    err = ctx.expect_failure([ctx.stage.omxsup, "node", "--listen", "0.0.0.0:0"], 125)
+    ctx.expect(b"--insecure" in err, f"the remedy isn't named: {err!r}")
+
+
+def run(options, name, user, stage):
+    ctx = Context(options, user, stage)
+    result = globals()["case_" + name](ctx)
+    return ctx.complaints + (result or [])
