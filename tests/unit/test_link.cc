@@ -57,7 +57,9 @@ struct LinkAndSocket {
         link = std::make_unique<Link>(plain_channel(std::move(x)), *loop);
         socket = std::move(y);
     }
-    void write(const void* data, size_t size) { REQUIRE(::send(socket.get(), data, size, 0) == static_cast<ssize_t>(size)); }
+    void write(const void* data, size_t size) {
+        REQUIRE(::send(socket.get(), data, size, 0) == static_cast<ssize_t>(size));
+    }
     void write(const FrameHeader& header, std::string_view body = "") {
         write(&header, sizeof header);
         if (!body.empty()) write(body.data(), body.size());
