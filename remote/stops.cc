@@ -33,6 +33,7 @@ void Worker::on_wait(HomeTid tid, int status, const rusage& usage) {
 
 void Worker::on_stop(Thread& t, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
+    OMX_DEBUG("{}: stopped, event {}, signal {}", t.tid.value, event, signal);
     switch (event) {
         case 0: break;
         case PTRACE_EVENT_SECCOMP: return on_trace_stop(t);
@@ -85,7 +86,8 @@ void Worker::rerun_held_call(Thread& t) {
 // The only way a stop ends. While a process is frozen its threads stay where they stop.
 void Worker::resume(Thread& t, Resume how) {
     if (t.process->frozen) { t.held = how; return; }
-    tracee::request(how.request, t.tid, 0, how.signal);
+    bool done = tracee::request(how.request, t.tid, 0, how.signal);
+    OMX_DEBUG("{}: resumed by {} with signal {}: {}", t.tid.value, how.request, how.signal, done ? "" : strerror(errno));
 }
 
 // ---- ends ----
