@@ -26,23 +26,32 @@ bool maps_like(int fd, const MapsEntry& e) {
     return false;
 }
 
-bool is_the_file(int fd, const MapsEntry& e) {
+bool stats_like(int fd, const MapsEntry& e) {
     struct stat s;
-    if (::fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) return false;
-    if (s.st_ino == e.inode && major(s.st_dev) == e.dev_major && minor(s.st_dev) == e.dev_minor) return true;
-    return maps_like(fd, e);
+    return ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_ino == e.inode && major(s.st_dev) == e.dev_major &&
+           minor(s.st_dev) == e.dev_minor;
+}
+
+bool is_regular(int fd) {
+    struct stat s;
+    return ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
 }  // namespace
 
-// Three ways to one inode: the program by its link, whatever has a path by that (in the process's own root), and the
-// kernel's link per mapping, which finds deleted files too but is only for the privileged.
+// Three ways to one inode: by its path (in the process's own root), the program by its link even if it was deleted or
+// replaced, and the kernel's link per mapping, which finds every file but is only for the privileged.
 UniqueFd MappedFiles::open(const MapsEntry& e) const {
-    const std::string ways[] = {"exe", "root" + e.path, fmt::format("map_files/{:x}-{:x}", e.start, e.end)};
+    const std::string ways[] = {"root" + e.path, "exe", fmt::format("map_files/{:x}-{:x}", e.start, e.end)};
+    std::vector<UniqueFd> others;
     for (const auto& way : ways) {
         auto fd = process_.open_file(way.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
-        if (fd && is_the_file(fd->get(), e)) return std::move(*fd);
+        if (!fd) continue;
+        if (stats_like(fd->get(), e)) return std::move(*fd);
+        others.push_back(std::move(*fd));
     }
+    for (auto& fd : others)
+        if (is_regular(fd.get()) && maps_like(fd.get(), e)) return std::move(fd);
     return {};
 }
 

@@ -15,6 +15,14 @@ struct Launch {
     uint64_t blocked = 0;
     unsigned long personality = 0;
     uint64_t stack_bytes = 8 << 20;
+    std::string remove_before_capture;  // a file that is gone by then
+};
+
+// How the rebuilding side differs from the plain case.
+struct Variant {
+    bool sealed_files = false;          // contents from sealed memfds, opened read-only, as a node has them
+    unsigned long stub_personality = 0;
+    uint32_t mxcsr = 0;                 // not 0: restore with an extended state that has this control word
 };
 
 struct Captured {
@@ -32,6 +40,6 @@ struct Outcome {
     double plan_us = 0, restore_us = 0;
     size_t operations = 0, calls_asked = 0;
 };
-Outcome restore(const Captured&);
+Outcome restore(const Captured&, const Variant& = {});
 
 }  // namespace omx::test

@@ -3,6 +3,8 @@
 #include "tests/unit/restored.h"
 #include <csignal>
 #include <doctest/doctest.h>
+#include <filesystem>
+#include <sys/stat.h>
 #include <sys/personality.h>
 #include <sys/wait.h>
 
@@ -13,10 +15,10 @@ using omx::test::Outcome;
 
 namespace {
 
-Outcome run(const Launch& launch) {
+Outcome run(const Launch& launch, const omx::test::Variant& variant = {}) {
     auto captured = omx::test::capture(launch);
     if (!captured) return {.wait_status = -1, .output = {}, .error = captured.error().what};
-    Outcome o = omx::test::restore(*captured);
+    Outcome o = omx::test::restore(*captured, variant);
     if (std::getenv("OMX_TEST_TIMES"))
         MESSAGE(launch.argv[0] << ": capture " << captured->capture_us << " us, image " << captured->encoded.size()
                 << " bytes, plan " << o.plan_us << " us, restore with exec " << o.restore_us << " us, " << o.operations
@@ -105,6 +107,42 @@ TEST_CASE("threads, arithmetic and the layout work in a restored program") {
     o = run(guest("layout"));
     check_exit(o, 0);
     CHECK(o.output.find("[stack]") != std::string::npos);
+}
+
+TEST_CASE("sealed contents do for files") {
+    Outcome o = run({.argv = {"/bin/sh", "-c", "echo sealed"}}, {.sealed_files = true});
+    check_exit(o, 0);
+    CHECK(o.output == "sealed\n");
+}
+
+TEST_CASE("a program that was deleted meanwhile is restored") {
+    char name[] = "/tmp/omxsup-test-XXXXXX";
+    int fd = ::mkstemp(name);
+    REQUIRE(fd >= 0);
+    ::close(fd);
+    std::filesystem::copy_file("/bin/echo", name, std::filesystem::copy_options::overwrite_existing);
+    ::chmod(name, 0755);
+    Outcome o = run({.argv = {name, "still here"}, .remove_before_capture = name});
+    check_exit(o, 0);
+    CHECK(o.output == "still here\n");
+}
+
+TEST_CASE("the extended state goes back into the processor") {
+    Outcome o = run(guest("arithmetic"), {.mxcsr = 0x1f80 | 0x4000});          // rounds up
+    check_exit(o, 0);
+    CHECK(o.output.starts_with("5f80 37f 7.48447086"));
+}
+
+// Both stacks of mappings then end at the same address, and the node's vDSO has to move by less than its own size.
+TEST_CASE("old and new place of the node's vDSO may overlap") {
+    Launch l = guest("clocks");
+    l.personality = ADDR_NO_RANDOMIZE;
+    check_exit(run(l, {.stub_personality = ADDR_NO_RANDOMIZE}), 0);
+    if (::access("/bin/busybox", X_OK) != 0) return;
+    l = {.argv = {"/bin/busybox", "date", "+%Y"}, .personality = ADDR_NO_RANDOMIZE};
+    Outcome o = run(l, {.stub_personality = ADDR_NO_RANDOMIZE});
+    check_exit(o, 0);
+    CHECK(std::atoi(o.output.c_str()) > 2000);
 }
 
 TEST_CASE("unusual layouts are restored") {

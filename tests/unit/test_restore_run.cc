@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -16,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 namespace omx::test {
@@ -95,8 +97,9 @@ int install_filter() {
     return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
 }
 
-[[noreturn]] void become_stub(int report, int stub, uint64_t stack_bytes) {
+[[noreturn]] void become_stub(int report, int stub, uint64_t stack_bytes, unsigned long stub_personality) {
     set_stack_limit(stack_bytes);
+    ::personality(stub_personality);
     int listener = install_filter();
     if (::write(report, &listener, sizeof listener) != sizeof listener) ::_exit(126);
     char go;
@@ -112,12 +115,12 @@ class StubRun {
 public:
     StubRun(const Plan& plan, Outcome& outcome) : plan_(plan), outcome_(outcome) {}
 
-    void run(uint64_t stack_bytes) {
+    void run(uint64_t stack_bytes, const Variant& variant) {
         int output[2], report[2];
         if (::pipe2(output, O_CLOEXEC) != 0 || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) != 0) return;
         UniqueFd stub = stub_file();
         pid_ = ::fork();
-        if (pid_ == 0) become_stub(report[1], stub.get(), stack_bytes);
+        if (pid_ == 0) become_stub(report[1], stub.get(), stack_bytes, variant.stub_personality);
         UniqueFd child_report(report[1]), own_report(report[0]), read_end(output[0]);
         output_.reset(output[1]);
         child_report.reset();
@@ -196,30 +199,67 @@ private:
     Clock::time_point start_;
 };
 
+// As the node's cache keeps contents: nobody can change them, and the descriptor is read-only.
+UniqueFd sealed_copy(int file) {
+    UniqueFd memory(::memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    std::array<char, 65536> buffer;
+    off_t at = 0;
+    for (ssize_t n; (n = ::pread(file, buffer.data(), buffer.size(), at)) > 0; at += n)
+        if (::write(memory.get(), buffer.data(), static_cast<size_t>(n)) != n) return {};
+    ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    return UniqueFd(::open(fmt::format("/proc/self/fd/{}", memory.get()).c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+// The extended state of a process that has just begun, but for one control word.
+Bytes own_xstate(uint32_t mxcsr) {
+    pid_t pid = ::fork();
+    if (pid == 0) {
+        ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        ::raise(SIGSTOP);
+        ::_exit(0);
+    }
+    ::waitpid(pid, nullptr, 0);
+    Bytes state(16384);
+    struct iovec io = {state.data(), state.size()};
+    ::ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &io);
+    state.resize(io.iov_len);
+    constexpr size_t mxcsr_at = 24;
+    std::memcpy(state.data() + mxcsr_at, &mxcsr, sizeof mxcsr);
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return state;
+}
+
 }  // namespace
 
 Result<Captured> capture(const Launch& l) {
     pid_t pid = ::fork();
     if (pid == 0) become(l);
     bool stopped = go_to_exec_exit(pid);
+    if (!l.remove_before_capture.empty()) ::unlink(l.remove_before_capture.c_str());
     Result<Captured> c = stopped ? capture_stopped(pid) : fail("the program did not get to its exec");
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
     return c;
 }
 
-Outcome restore(const Captured& c) {
+Outcome restore(const Captured& c, const Variant& variant) {
     Outcome outcome;
     auto image = Image::decode(View(c.encoded));
     if (!image) return outcome.error = image.error().what, outcome;
+    if (variant.mxcsr) image->threads[0].xstate = own_xstate(variant.mxcsr);
+    std::vector<UniqueFd> copies;
     std::vector<int> files;
-    for (const auto& f : c.files) files.push_back(f.get());
+    for (const auto& f : c.files) {
+        if (variant.sealed_files) copies.push_back(sealed_copy(f.get()));
+        files.push_back(variant.sealed_files ? copies.back().get() : f.get());
+    }
     auto start = Clock::now();
     auto plan = plan_restore(*image, files);
     outcome.plan_us = since_us(start);
     if (!plan) return outcome.error = plan.error().what, outcome;
     outcome.operations = plan->operations.size();
-    StubRun(*plan, outcome).run(image->limits.stack_soft);
+    StubRun(*plan, outcome).run(image->limits.stack_soft, variant);
     return outcome;
 }
 
