@@ -4,8 +4,8 @@
 // status, $! and getppid. So the command runs in the process that the shell started, and the supervisor, forked twice
 // into a session of its own, is nobody's parent; it only traces.
 #include "supervisor/run.h"
-#include "loader/cpu.h"
 #include "remote/node.h"
+#include "supervisor/greeting.h"
 #include "supervisor/job.h"
 #include <fcntl.h>
 #include <fstream>
@@ -19,8 +19,6 @@
 namespace omx {
 
 namespace {
-
-constexpr int kConnectMs = 5000, kHelloMs = 10000;
 
 // What the original process and the supervisor share between fork and exec.
 struct Handshake {
@@ -39,29 +37,6 @@ Status make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
     read_end.reset(fds[0]);
     write_end.reset(fds[1]);
     return {};
-}
-
-std::string first_line(const char* path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
-
-Hello hello_of_home(const RunOptions& o) {
-    Hello h;
-    h.uid = geteuid();
-    h.pid_max = static_cast<uint32_t>(strtoul(first_line("/proc/sys/kernel/pid_max").c_str(), nullptr, 10));
-    h.job = static_cast<uint32_t>(getpid());
-    h.cpu = cpu_features();
-    utsname u{};
-    uname(&u);
-    h.host = u.nodename;
-    h.kernel = u.release;
-    h.boot_id = first_line("/proc/sys/kernel/random/boot_id");
-    for (auto& word : o.command) h.command += (h.command.empty() ? "" : " ") + word;
-    if (h.command.size() > 1000) h.command.resize(1000);
-    return h;
 }
 
 // ---- the supervisor's side ----
@@ -88,22 +63,6 @@ Result<UniqueFd> connect_node(const RunOptions& o) {
     auto address = Address::parse(o.node);
     if (!address) return std::unexpected(address.error());
     return connect_to(*address, kConnectMs);
-}
-
-Result<std::string> greet(Link& link, const RunOptions& o) {
-    link.send(FrameType::hello, 0, hello_of_home(o));
-    auto frame = link.receive_wait(kHelloMs);
-    if (!frame) return fail(fmt::format("node {} did not answer: {}", o.node, frame.error().what));
-    if (frame->type == FrameType::refuse) {
-        auto refuse = Refuse::decode(frame->body);
-        return fail(fmt::format("node {} refuses: {}", o.node, refuse ? refuse->reason : "no reason given"));
-    }
-    if (frame->type != FrameType::hello) return fail(fmt::format("node {} does not speak our protocol", o.node));
-    auto hello = Hello::decode(frame->body);
-    if (!hello) return std::unexpected(hello.error());
-    if (hello->version != kProtocolVersion)
-        return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both", o.node, hello->version, kProtocolVersion));
-    return hello->host;
 }
 
 // All that was inherited goes: a supervisor that held the command's pipes open would change when readers see their end.
@@ -151,9 +110,9 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     auto socket = connect_node(o);
     if (!socket) return tell(socket.error().what);
     Link link(plain_channel(std::move(*socket)), **loop);
-    auto node = greet(link, o);
+    auto node = greet(link, o.node, hello_of_home(fmt::format("{}", fmt::join(o.command, " "))));
     if (!node) return tell(node.error().what);
-    JobSetup setup{.root = root, .node_name = *node, .stats_file = std::move(out.stats), .trace_file = std::move(out.trace),
+    JobSetup setup{.root = root, .node_name = node->host, .stats_file = std::move(out.stats), .trace_file = std::move(out.trace),
                    .where_defaulted = o.where_defaulted, .messages = std::move(out.messages)};
     Job job(std::move(setup), **loop, link);
     tell("+");

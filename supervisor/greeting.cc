@@ -1,0 +1,53 @@
+#include "supervisor/greeting.h"
+#include "loader/cpu.h"
+#include <fstream>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+namespace omx {
+
+namespace {
+
+std::string first_line(const char* path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+}  // namespace
+
+Hello hello_of_home(std::string command) {
+    Hello h;
+    h.uid = geteuid();
+    h.pid_max = static_cast<uint32_t>(strtoul(first_line("/proc/sys/kernel/pid_max").c_str(), nullptr, 10));
+    h.job = static_cast<uint32_t>(getpid());
+    h.cpu = cpu_features();
+    utsname u{};
+    uname(&u);
+    h.host = u.nodename;
+    h.kernel = u.release;
+    h.boot_id = first_line("/proc/sys/kernel/random/boot_id");
+    h.command = std::move(command);
+    if (h.command.size() > 1000) h.command.resize(1000);
+    return h;
+}
+
+Result<Hello> greet(Link& link, const std::string& node, const Hello& ours) {
+    link.send(FrameType::hello, 0, ours);
+    auto frame = link.receive_wait(kHelloMs);
+    if (!frame) return fail(fmt::format("node {} did not answer: {}", node, frame.error().what));
+    if (frame->type == FrameType::refuse) {
+        auto refuse = Refuse::decode(frame->body);
+        return fail(fmt::format("node {} refuses: {}", node, refuse ? refuse->reason : "no reason given"));
+    }
+    if (frame->type != FrameType::hello) return fail(fmt::format("node {} does not speak our protocol", node));
+    auto hello = Hello::decode(frame->body);
+    if (!hello) return std::unexpected(hello.error());
+    if (hello->version != kProtocolVersion)
+        return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both", node,
+                                hello->version, kProtocolVersion));
+    return hello;
+}
+
+}  // namespace omx
