@@ -8,6 +8,9 @@ namespace {
 
 using Page = std::array<std::byte, kPage>;
 
+// An image is one frame. Only a program whose file can't be opened comes near this at its exec.
+constexpr size_t kMostBytes = kMaxFrameBytes / 4 * 3;
+
 // Bits of a pagemap word. A page of the process's own is there (or swapped out) and neither the file's nor shared.
 constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFileOrShared = 1ull << 61;
 bool is_own(uint64_t word) { return (word & (kPresent | kSwapped)) && !(word & kFileOrShared); }
@@ -51,6 +54,8 @@ Status OwnPages::collect_page(const Region& region, uint64_t address, int file_f
     size_t first = 0, last = kPage;
     while (first < last && !differs(first)) first++;
     while (last > first && !differs(last - 1)) last--;
+    if (bytes_.size() > kMostBytes)
+        return fail(fmt::format("its own memory is larger than {} MiB, more than one image may have", kMostBytes >> 20));
     if (first < last) add(address + first, View(page).subspan(first, last - first));
     return {};
 }

@@ -9,6 +9,14 @@ namespace {
 
 constexpr uint64_t up_to_page(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
 
+// It is mapped executable but never exec'ed. Kernels since 6.3 want that said (and log who doesn't); older ones know no
+// such flag.
+UniqueFd new_memfd() {
+    constexpr unsigned no_exec_seal = 8;        // MFD_NOEXEC_SEAL
+    int fd = ::memfd_create("omxsup-plan", MFD_CLOEXEC | no_exec_seal);
+    return UniqueFd(fd >= 0 || errno != EINVAL ? fd : ::memfd_create("omxsup-plan", MFD_CLOEXEC));
+}
+
 Status write_all(int fd, View bytes) {
     while (!bytes.empty()) {
         ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -75,7 +83,7 @@ Result<Plan> PlanWriter::finish(uint64_t most_bytes) {
     if (header_.bytes > most_bytes) return fail("plan of the restore: larger than was reckoned");
 
     Plan plan;
-    plan.memfd.reset(::memfd_create("omxsup-plan", MFD_CLOEXEC));
+    plan.memfd = new_memfd();
     if (!plan.memfd) return fail_errno("plan of the restore: memfd_create");
     // The stack's pages are a hole behind the data.
     if (::ftruncate(plan.memfd.get(), static_cast<off_t>(header_.bytes)) != 0) return fail_errno("plan of the restore");

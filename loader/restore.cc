@@ -85,7 +85,10 @@ Status place_plan(AddressGaps& taken, Places& p) {
 
 class Planner {
 public:
-    Planner(const Image& image, const Places& places) : image_(image), places_(places), plan_(places.plan) {}
+    Planner(const Image& image, const Places& places, int64_t realtime_offset_ns)
+        : image_(image), places_(places), clock_(node_vdso().functions), plan_(places.plan) {
+        clock_.realtime_offset_ns = realtime_offset_ns;
+    }
 
     Result<Plan> make(std::span<const int> files) {
         plan_.operation({.kind = OMX_CLEAR_OUT}, "unmapping the stub");
@@ -160,7 +163,7 @@ private:
         OMX_CHECK(clock_at && version_at, "preparing our vDSO");
         if (object.size() > g.end - g.start) return fail("restore: home's vDSO leaves no room for ours");
         Bytes copy(object.begin(), object.end());
-        std::memcpy(copy.data() + *clock_at, &node_vdso().functions, sizeof(omx_clock));
+        std::memcpy(copy.data() + *clock_at, &clock_, sizeof clock_);
         std::memcpy(copy.data() + *version_at, &image_.kernel_version, sizeof image_.kernel_version);
         map(g, PROT_READ | PROT_WRITE);
         uint64_t data = plan_.data(View(copy));
@@ -244,6 +247,7 @@ private:
 
     const Image& image_;
     const Places& places_;
+    omx_clock clock_;
     PlanWriter plan_;
 };
 
@@ -256,7 +260,7 @@ uint64_t plan_bytes(const Image& image) {
 
 }  // namespace
 
-Result<Plan> plan_restore(const Image& image, std::span<const int> files) {
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns) {
     if (image.threads.size() != 1) return fail("restore: a process of several threads can't be rebuilt yet");
     if (files.size() != image.files.size()) return fail("restore: a file's content is missing");
     Places places;
@@ -265,7 +269,7 @@ Result<Plan> plan_restore(const Image& image, std::span<const int> files) {
     AddressGaps taken = taken_by(image);
     OMX_TRY(place_what_stays(image, taken, places));
     OMX_TRY(place_plan(taken, places));
-    return Planner(image, places).make(files);
+    return Planner(image, places, realtime_offset_ns).make(files);
 }
 
 }  // namespace omx

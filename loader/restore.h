@@ -29,7 +29,8 @@ struct Plan {
     std::vector<int> files;        // borrowed descriptors, in Image::files order
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
-// `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/).
-Result<Plan> plan_restore(const Image& image, std::span<const int> files);
+// `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/);
+// `realtime_offset_ns` is home's CLOCK_REALTIME minus this machine's (0 until the link measures it).
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns = 0);
 
 }  // namespace omx

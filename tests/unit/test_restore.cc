@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/personality.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 using namespace omx;
 using omx::test::Captured;
@@ -75,6 +76,26 @@ TEST_CASE("our vDSO tells the kernel's time at the vDSO's speed") {
     check_exit(o, 0);
     CHECK(std::atol(o.output.c_str()) < 150);
     check_exit(run(guest("objects")), 0);
+}
+
+TEST_CASE("home's wall clock is the node's plus an offset, and no other clock is") {
+    Outcome o = run(guest("clock offset"), {.realtime_offset_ns = 12'300'000'000});
+    check_exit(o, 0);
+    CHECK(o.output == "123 123 123 0 ");
+    o = run(guest("clock offset"), {.realtime_offset_ns = -999'900'000'000});
+    check_exit(o, 0);
+    CHECK(o.output == "-9998 -9998 -9998 0 ");        // C rounds to zero: -9999 and half a tenth
+}
+
+TEST_CASE("a restore that fails says which operation did, and why") {
+    int unmappable[2];
+    REQUIRE(::pipe(unmappable) == 0);
+    Outcome o = run({.argv = {"/bin/true"}}, {.first_file = unmappable[0]});
+    ::close(unmappable[0]);
+    ::close(unmappable[1]);
+    CHECK(o.error.starts_with("mapping "));
+    REQUIRE(WIFEXITED(o.wait_status));
+    CHECK(WEXITSTATUS(o.wait_status) == 125);
 }
 
 TEST_CASE("stack and heap grow as at home") {

@@ -54,6 +54,23 @@ int compare_clocks() {
     return 0;
 }
 
+// What our vDSO adds to the kernel's clocks, in tenths of a second; the fraction over it is the time between the calls.
+int show_clock_offset() {
+    timespec kernel, ours;
+    for (clockid_t id : {CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI, CLOCK_MONOTONIC}) {
+        syscall(SYS_clock_gettime, id, &kernel);
+        clock_gettime(id, &ours);
+        if (ours.tv_nsec < 0 || ours.tv_nsec >= 1'000'000'000) return 1;
+        std::printf("%ld ", (ns(ours) - ns(kernel) + 50'000'000) / 100'000'000);
+    }
+    timeval now;
+    gettimeofday(&now, nullptr);
+    clock_gettime(CLOCK_REALTIME, &ours);
+    long seconds = time(nullptr);
+    if (now.tv_usec < 0 || now.tv_usec >= 1'000'000 || std::labs(seconds - ours.tv_sec) > 1) return 2;
+    return std::labs(ns(ours) - (now.tv_sec * 1'000'000'000l + now.tv_usec * 1000l)) < 50'000'000 ? 0 : 3;
+}
+
 // How long a clock call takes: a system call would take ten times as long.
 int time_the_clock() {
     timespec from, to, t;
@@ -168,6 +185,7 @@ int list_objects() {
 struct Guest { const char* name; int (*run)(); };
 const Guest guests[] = {
     {"arguments", show_arguments}, {"clocks", compare_clocks}, {"clock speed", time_the_clock},
+    {"clock offset", show_clock_offset},
     {"deep stack", use_deep_stack}, {"stack overflow", overflow_stack}, {"heap", grow_heap}, {"signals", take_signals},
     {"threads", start_threads}, {"arithmetic", compute}, {"layout", show_own_layout}, {"stack code", jump_into_stack},
     {"objects", list_objects}};

@@ -254,8 +254,9 @@ Outcome restore(const Captured& c, const Variant& variant) {
         if (variant.sealed_files) copies.push_back(sealed_copy(f.get()));
         files.push_back(variant.sealed_files ? copies.back().get() : f.get());
     }
+    if (variant.first_file >= 0) files[0] = variant.first_file;
     auto start = Clock::now();
-    auto plan = plan_restore(*image, files);
+    auto plan = plan_restore(*image, files, variant.realtime_offset_ns);
     outcome.plan_us = since_us(start);
     if (!plan) return outcome.error = plan.error().what, outcome;
     outcome.operations = plan->operations.size();
