@@ -16,36 +16,32 @@ constexpr size_t kNumbers = 471;
 
 constexpr uint16_t kNoRow = UINT16_MAX;
 
-// The files of rows go by subject; the position of each number in the one ascending table is found here. Rows are
-// sorted by that index and not moved about: they are big, and compilers bound what they do at compile time.
-struct Source { const Row* row[kNumbers] = {}; bool twice = false; };
-constexpr Source sources = [] {
-    Source s;
-    auto add = [&s](std::span<const Row> part) {
-        for (const Row& r : part) {
-            if (s.row[r.number]) s.twice = true;
-            s.row[r.number] = &r;
-        }
-    };
-    add(words::file_rows); add(words::memory_rows); add(words::process_rows);
-    add(words::network_rows); add(words::system_rows);
-    return s;
-}();
-static_assert(!sources.twice, "two rows have one number");
-
-constexpr std::array<Row, kRows> table = [] {
-    std::array<Row, kRows> t;
-    size_t n = 0;
-    for (const Row* r : sources.row) if (r) t[n++] = *r;
-    return t;
+// The files of rows go by subject; here they become one table, ascending by number.
+constexpr std::array<Row, kRows> by_subject = [] {
+    std::array<Row, kRows> all;
+    auto at = all.begin();
+    for (std::span<const Row> part : {std::span<const Row>(words::file_rows), std::span<const Row>(words::memory_rows),
+                                      std::span<const Row>(words::process_rows), std::span<const Row>(words::network_rows),
+                                      std::span<const Row>(words::system_rows)})
+        at = std::ranges::copy(part, at).out;
+    return all;
 }();
 
-constexpr std::array<uint16_t, kNumbers> positions = [] {
+constexpr std::array<uint16_t, kNumbers> positions_of(const std::array<Row, kRows>& rows) {
     std::array<uint16_t, kNumbers> p;
     p.fill(kNoRow);
-    for (size_t i = 0; i < table.size(); ++i) p[table[i].number] = static_cast<uint16_t>(i);
+    for (size_t i = 0; i < rows.size(); ++i) p[rows[i].number] = static_cast<uint16_t>(i);
     return p;
+}
+
+constexpr std::array<Row, kRows> table = [] {
+    std::array<Row, kRows> sorted;
+    size_t n = 0;
+    for (uint16_t at : positions_of(by_subject)) if (at != kNoRow) sorted[n++] = by_subject[at];
+    return sorted;
 }();
+constexpr std::array<uint16_t, kNumbers> positions = positions_of(table);
+static_assert(table.back().number == kNumbers - 1, "two rows have one number");
 
 // A row without a reason leaves a person who meets "not yet" alone.
 static_assert(std::ranges::all_of(table, [](const Row& r) {

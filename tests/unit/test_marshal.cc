@@ -201,6 +201,8 @@ TEST_CASE("results of a call's own size") {
 TEST_CASE("directories are listed") {
     int a = open("/proc/self", O_RDONLY | O_DIRECTORY);
     Guarded entries(4096);
+    // The kernel leaves gaps between entries as they were: the arena's filling makes them alike.
+    std::memset(entries.data(), 0xee, entries.size());
     for (unsigned claimed : {8, 4096, 200000}) {
         same_both_ways(entries, [&](auto call) {
             lseek(a, 0, SEEK_SET);
