@@ -75,12 +75,6 @@ private:
     std::string complaint_;
 };
 
-std::unexpected<Error> foreign_version(uint32_t theirs) {
-    auto what = fmt::format("the other side speaks version {} of the protocol, this omxsup version {}: install the "
-                            "same omxsup on both machines", theirs, kProtocolVersion);
-    return std::unexpected(Error{std::move(what), EPROTONOSUPPORT});
-}
-
 }  // namespace
 
 const char* name(FrameType type) {
@@ -126,8 +120,9 @@ Result<Hello> Hello::decode(View body) {
     Body in(FrameType::hello, body);
     Hello h;
     h.version = in.get<uint32_t>();
-    // Only the version's place is common to all versions, so nothing behind it is looked at.
-    if (body.size() >= sizeof h.version && h.version != kProtocolVersion) return foreign_version(h.version);
+    // Only the version's place is common to all versions, so nothing behind it is looked at: who reads this hello
+    // can say (or send) a proper refusal.
+    if (body.size() >= sizeof h.version && h.version != kProtocolVersion) return h;
     h.uid = in.get<uint32_t>();
     h.pid_max = in.get<uint32_t>();
     h.job = in.get<uint32_t>();
@@ -149,11 +144,16 @@ Result<Refuse> Refuse::decode(View body) {
 
 // ---- life of guests ----
 
-void ImageFrame::encode(Writer& w) const {
+void ImageFrame::encode_head(Writer& w) const {
     w.put(pid);
     w.put(tid);
     put_flag(w, is_exec);
-    w.bytes(image);
+    w.put(static_cast<uint32_t>(image.size()));
+}
+
+void ImageFrame::encode(Writer& w) const {
+    encode_head(w);
+    w.raw(image.data(), image.size());
 }
 
 Result<ImageFrame> ImageFrame::decode(View body) {
@@ -287,12 +287,17 @@ Result<FileGet> FileGet::decode(View body) {
     return in.result(f);
 }
 
-void FileData::encode(Writer& w) const {
+void FileData::encode_head(Writer& w) const {
     w.put(handle);
     w.put(offset);
     w.put(error);
     put_flag(w, last);
-    w.bytes(data);
+    w.put(static_cast<uint32_t>(data.size()));
+}
+
+void FileData::encode(Writer& w) const {
+    encode_head(w);
+    w.raw(data.data(), data.size());
 }
 
 Result<FileData> FileData::decode(View body) {

@@ -47,6 +47,7 @@ static_assert(sizeof(FrameHeader) == 16);
 // (see loader/cpu.h) so that the check "node within home" is one masked comparison.
 using CpuFeatures = std::array<uint32_t, 32>;
 
+// Of a version that is not ours decode() gives the number alone: the caller must look at it first.
 struct Hello {
     uint32_t version = kProtocolVersion;
     uint32_t uid = 0;               // effective uid of the sender
@@ -74,12 +75,25 @@ struct ImageFrame {
     bool is_exec = false;
     View image;
     void encode(Writer&) const;
+    void encode_head(Writer&) const;      // all but the bytes of `image`, which follow: the link saves their copy
+    View tail() const { return image; }
     static Result<ImageFrame> decode(View);
 };
-struct ImageDone { HomePid pid; std::string error; /* empty: it runs */ void encode(Writer&) const; static Result<ImageDone> decode(View); };
+struct ImageDone {
+    HomePid pid;
+    std::string error;      // empty: it runs
+    void encode(Writer&) const;
+    static Result<ImageDone> decode(View);
+};
 
 // tid 0: process-directed (the node's kernel chooses the thread). info.si_signo is the signal.
-struct SignalFrame { HomePid pid; HomeTid tid; siginfo_t info{}; void encode(Writer&) const; static Result<SignalFrame> decode(View); };
+struct SignalFrame {
+    HomePid pid;
+    HomeTid tid;
+    siginfo_t info{};
+    void encode(Writer&) const;
+    static Result<SignalFrame> decode(View);
+};
 struct KillFrame { HomePid pid; void encode(Writer&) const; static Result<KillFrame> decode(View); };
 
 // wait_status as of waitpid(2). cpu_us: user + system time on the node; max_rss_kib there.
@@ -92,15 +106,45 @@ struct GoneFrame {
 };
 // The guest is already gone when this is sent. `reason` is a full line without "omxsup: " and newline.
 // `call` names the system call for --stats when it is a "not yet", else "".
-struct LostFrame { HomePid pid; std::string reason; std::string call; void encode(Writer&) const; static Result<LostFrame> decode(View); };
+struct LostFrame {
+    HomePid pid;
+    std::string reason;
+    std::string call;
+    void encode(Writer&) const;
+    static Result<LostFrame> decode(View);
+};
 
-struct FileGet { uint64_t handle = 0, offset = 0; uint64_t bytes = 0; void encode(Writer&) const; static Result<FileGet> decode(View); };
+struct FileGet {
+    uint64_t handle = 0, offset = 0;
+    uint64_t bytes = 0;
+    void encode(Writer&) const;
+    static Result<FileGet> decode(View);
+};
 // Answers a FileGet, in one or more frames of the same id with rising offsets; `last` ends it. A short file ends early.
 // error: errno of home's read, 0 if fine.
-struct FileData { uint64_t handle = 0, offset = 0; int32_t error = 0; bool last = false; View data; void encode(Writer&) const; static Result<FileData> decode(View); };
+struct FileData {
+    uint64_t handle = 0, offset = 0;
+    int32_t error = 0;
+    bool last = false;
+    View data;
+    void encode(Writer&) const;
+    void encode_head(Writer&) const;
+    View tail() const { return data; }
+    static Result<FileData> decode(View);
+};
 struct FileDone { uint64_t handle = 0; void encode(Writer&) const; static Result<FileDone> decode(View); };
-struct FreezeFrame { HomePid pid; bool frozen = false; void encode(Writer&) const; static Result<FreezeFrame> decode(View); };
-struct MaskFrame { HomeTid tid; uint64_t mask = 0; void encode(Writer&) const; static Result<MaskFrame> decode(View); };
+struct FreezeFrame {
+    HomePid pid;
+    bool frozen = false;
+    void encode(Writer&) const;
+    static Result<FreezeFrame> decode(View);
+};
+struct MaskFrame {
+    HomeTid tid;
+    uint64_t mask = 0;
+    void encode(Writer&) const;
+    static Result<MaskFrame> decode(View);
+};
 
 // What home knows of a file whose content the node wants (exec images, private mappings).
 // `key` decides whether the node's cache may answer: two equal keys of one home mean equal content.

@@ -61,7 +61,15 @@ public:
     void send(FrameType, uint64_t id, View body, Priority = Priority::urgent, View body_tail = {});
     template <class F> requires requires(const F& f, Writer& w) { f.encode(w); }
     void send(FrameType type, uint64_t id, const F& message, Priority p = Priority::urgent) {
-        scratch_.clear(); Writer w(scratch_); message.encode(w); send(type, id, View(scratch_), p);
+        scratch_.clear();
+        Writer w(scratch_);
+        if constexpr (requires { message.encode_head(w); message.tail(); }) {
+            message.encode_head(w);
+            send(type, id, View(scratch_), p, message.tail());
+        } else {
+            message.encode(w);
+            send(type, id, View(scratch_), p);
+        }
     }
     // The next whole frame, nullopt if none has arrived yet (one non-blocking receive is tried), or an error: the
     // link is gone (`code` ECONNRESET; after all whole frames) or its bytes make no sense (EPROTO). An error stays.

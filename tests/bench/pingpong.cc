@@ -1,6 +1,6 @@
 // The yardstick of all benchmarks: what a bare TCP round trip and a bare TCP stream cost between two hosts. Uses
 // nothing of omxsup, nor any library but C's, so that it measures the machine and not us.
-//   pingpong server PORT        (0: any port; prints {"port": N} once it listens; serves until it is killed)
+//   pingpong server PORT        (0: any; prints "port N" once it listens; serves until it is killed)
 //   pingpong client HOST PORT [--bytes N] [--mode blocking|spin|uring] [--count N] [--stream]
 // The client prints {"p50_us": …, "p99_us": …, "stream_mb_s": …}, the last null without --stream. The server follows
 // the mode that the client asks for.
@@ -193,7 +193,7 @@ void no_delay(int fd) {
     name.sin_port = htons(port);
     if (bind(listener, reinterpret_cast<sockaddr*>(&name), size) != 0 || listen(listener, 8) != 0) die("listening");
     if (getsockname(listener, reinterpret_cast<sockaddr*>(&name), &size) != 0) die("getsockname");
-    std::printf("{\"port\": %d}\n", ntohs(name.sin_port));
+    std::printf("port %d\n", ntohs(name.sin_port));
     std::fflush(stdout);
     for (;;) {
         int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);

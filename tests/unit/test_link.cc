@@ -168,6 +168,17 @@ TEST_CASE("link: messages encode themselves") {
     CHECK(KillFrame::decode(f->body)->pid == HomePid(12));
 }
 
+TEST_CASE("link: a message with a tail leaves as one that was encoded whole") {
+    SlowLink slow;
+    slow.budget = 1000;
+    auto data = pattern(50, 1);
+    FileData message{.handle = 1, .offset = 2, .last = true, .data = data};
+    slow.link->send(FrameType::file_data, 9, message, Priority::bulk);
+    CHECK(slow.calls == 1);
+    auto whole = encode_frame(message);
+    CHECK(slow.frames() == std::vector<std::string>{text(whole)});
+}
+
 TEST_CASE("link: a small frame with nothing queued is one system call") {
     SlowLink slow;
     slow.budget = 1000;
