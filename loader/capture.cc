@@ -188,7 +188,7 @@ Result<Image> capture_exec(HomePid pid, const FileRegistrar& registrar) {
     OMX_TRY(capture_names(*process, image));
     OMX_TRY(capture_limits(pid, image.limits));
     OMX_TRY(capture_memory(*process, registrar, image));
-    OMX_TRY(check_image(image));        // what the node will refuse is better refused here, with the process still whole
+    OMX_TRY(check_image(image));        // what the node would refuse is refused here, with the process still whole
     return image;
 }
 

@@ -15,10 +15,17 @@ using FileRegistrar = std::function<Result<FileKey>(UniqueFd file, const std::st
 Result<Image> capture_exec(HomePid pid, const FileRegistrar&);
 
 // One line of /proc/PID/maps.
-struct MapsEntry { uint64_t start, end, offset; uint32_t prot; bool shared; uint32_t dev_major, dev_minor; uint64_t inode; std::string path; };
+struct MapsEntry {
+    uint64_t start, end, offset;
+    uint32_t prot;              // PROT_* bits
+    bool shared;
+    uint32_t dev_major, dev_minor;
+    uint64_t inode;
+    std::string path;
+};
 Result<std::vector<MapsEntry>> parse_maps(std::string_view text);
 
-// fstat plus the racy-git rule; `boot` files only: regular files. handle is 0, the caller sets it.
+// fstat plus the racy-git rule; regular files only. handle is 0, the caller sets it.
 Result<FileKey> key_of(int fd);
 
 }  // namespace omx

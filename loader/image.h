@@ -41,7 +41,8 @@ struct ThreadState {
     Bytes xstate;                       // NT_X86_XSTATE, empty: as after exec
     uint64_t blocked = 0;               // signal mask
     uint64_t altstack_sp = 0, altstack_size = 0; int32_t altstack_flags = 2 /* SS_DISABLE */;
-    uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0; uint32_t rseq_size = 0, rseq_signature = 0;
+    uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0;
+    uint32_t rseq_size = 0, rseq_signature = 0;
 };
 
 struct SignalAction { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0; };

@@ -33,7 +33,8 @@ NodeVdso look_up() {
     if (maps) find_pieces(*maps, ::getauxval(AT_SYSINFO_EHDR), vdso);
     if (vdso.pieces.empty()) return vdso;
     auto function = [&](std::string_view name) { return vdso_symbol(object, name).value_or(0); };
-    vdso.functions = {.clock_gettime = function("__vdso_clock_gettime"), .gettimeofday = function("__vdso_gettimeofday"),
+    vdso.functions = {.clock_gettime = function("__vdso_clock_gettime"),
+                      .gettimeofday = function("__vdso_gettimeofday"),
                       .time = function("__vdso_time"), .clock_getres = function("__vdso_clock_getres"),
                       .getcpu = function("__vdso_getcpu"), .realtime_offset_ns = 0};
     return vdso;

@@ -55,7 +55,7 @@ Status OwnPages::collect_page(const Region& region, uint64_t address, int file_f
     while (first < last && !differs(first)) first++;
     while (last > first && !differs(last - 1)) last--;
     if (bytes_.size() > kMostBytes)
-        return fail(fmt::format("its own memory is larger than {} MiB, more than one image may have", kMostBytes >> 20));
+        return fail(fmt::format("its own memory is over {} MiB, more than one image may have", kMostBytes >> 20));
     if (first < last) add(address + first, View(page).subspan(first, last - first));
     return {};
 }

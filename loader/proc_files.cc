@@ -15,8 +15,10 @@ Result<ProcDir> ProcDir::open(HomePid pid) {
 
 Result<UniqueFd> ProcDir::open_file(const char* name, int flags) const {
     UniqueFd fd(::openat(dir_.get(), name, flags | O_CLOEXEC));
-    if (!fd) return fail_errno(fmt::format("{}/{}", path_, name));
-    return fd;
+    if (fd) return fd;
+    // The kernel shows these files to nobody but root where the program's own file isn't readable either.
+    std::string_view why = errno == EACCES ? " (is the program one that may be executed but not read?)" : "";
+    return fail_errno(fmt::format("{}/{}{}", path_, name, why));
 }
 
 // Files of /proc say size 0, so read until the end; maps gives whole lines up to a page a time.

@@ -102,8 +102,9 @@ public:
         add_limits();
         // From here on no descriptor: the guest's own table is at home.
         plan_.call("closing the plan", SYS_close_range, {0, ~0u});
-        plan_.operation({.kind = OMX_LAND, .flags = 0, .number = 0, .args = {places_.landing, places_.landing + kFrameAt}},
-                        "going over to the guest");
+        omx_operation land = {.kind = OMX_LAND, .flags = 0, .number = 0, .args = {places_.landing}};
+        land.args[1] = places_.landing + kFrameAt;
+        plan_.operation(land, "going over to the guest");
         auto plan = plan_.finish(places_.plan_bytes);
         if (plan) plan->files.assign(files.begin(), files.end());
         return plan;

@@ -1,7 +1,7 @@
 // Rebuilding an image inside a stub. The stub is a tiny static program (loader/stub/) exec'ed under the guest's
 // filter; it asks the worker for its plan by a system call number that Linux does not have, maps the plan at an
 // address free in the image, and the runner code in it does every operation in order and ends in rt_sigreturn.
-// While a guest is restoring, its worker answers every notification but the two below with CONTINUE, delivers no signal,
+// While a guest is restoring, its worker answers every notification but the two below with CONTINUE, sends no signal,
 // and holds the descriptors that it lent to the stub. A stub starts with every signal action at its default (or as the
 // guest had it before an exec) and, because the kernel lays out memory by it, with the image's RLIMIT_STACK.
 #pragma once

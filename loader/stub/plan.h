@@ -49,7 +49,7 @@ enum omx_operation_kind {
     OMX_COPY = 2, /* args: to, from, bytes */
     OMX_CLEAR_OUT = 3, /* unmaps everything but the plan and the node's vDSO */
     OMX_MOVE_VDSO = 4, /* puts the node's vDSO to vdso_to and completes the clock */
-    OMX_LAND = 5, /* says ready and jumps to args[0] with rdi, rsi = the plan's range, rdx = args[1], the signal frame */
+    OMX_LAND = 5, /* says ready and jumps to args[0]; rdi, rsi: the plan's range; rdx: args[1], the signal frame */
 };
 
 enum omx_operation_flags {

@@ -49,7 +49,8 @@ static long move_pieces(const struct omx_plan_header* plan, uint64_t vdso, uint6
     for (uint64_t i = 0; i < plan->piece_count; i++) {
         const struct omx_vdso_piece* p = &plan->piece[i];
         uint64_t target = to + (uint64_t)(p->at - plan->piece[0].at);
-        long at = omx_call6(__NR_mremap, vdso + (uint64_t)p->at, p->bytes, p->bytes, 3 /* MAYMOVE | FIXED */, target, 0);
+        uint64_t now = vdso + (uint64_t)p->at, maymove_fixed = 3;
+        long at = omx_call6(__NR_mremap, now, p->bytes, p->bytes, maymove_fixed, target, 0);
         if (omx_failed(at)) return at;
     }
     return 0;

@@ -24,7 +24,9 @@ namespace omx::test {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double since_us(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
+double since_us(Clock::time_point start) {
+    return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> p;
@@ -94,7 +96,8 @@ int install_filter() {
     code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
     sock_fprog program = {static_cast<unsigned short>(code.size()), code.data()};
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+    auto flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
 }
 
 [[noreturn]] void become_stub(int report, int stub, uint64_t stack_bytes, unsigned long stub_personality) {
@@ -117,7 +120,8 @@ public:
 
     void run(uint64_t stack_bytes, const Variant& variant) {
         int output[2], report[2];
-        if (::pipe2(output, O_CLOEXEC) != 0 || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) != 0) return;
+        if (::pipe2(output, O_CLOEXEC) != 0) return;
+        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) != 0) return;
         UniqueFd stub = stub_file();
         pid_ = ::fork();
         if (pid_ == 0) become_stub(report[1], stub.get(), stack_bytes, variant.stub_personality);
@@ -134,7 +138,8 @@ private:
     static UniqueFd stub_file() {
         UniqueFd fd(::memfd_create("stub", MFD_CLOEXEC));
         View elf = stub_elf();
-        return ::write(fd.get(), elf.data(), elf.size()) == static_cast<ssize_t>(elf.size()) ? std::move(fd) : UniqueFd();
+        bool whole = ::write(fd.get(), elf.data(), elf.size()) == static_cast<ssize_t>(elf.size());
+        return whole ? std::move(fd) : UniqueFd();
     }
 
     bool take_listener(int report) {
