@@ -156,7 +156,7 @@ void Job::end_like_guest(Process& p, int status) {
     if (WIFEXITED(status)) return run_now(p, {op(SYS_exit_group, {static_cast<uint64_t>(WEXITSTATUS(status))})});
     // Dying of a signal: its default action in a deputy whose mask lets it through. `ending` lets it pass.
     auto signal = static_cast<uint64_t>(WTERMSIG(status));
-    auto& t = *p.threads.begin()->second;
+    auto& t = ending_thread(p);
     struct { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0, unblock; } data;
     data.unblock = uint64_t{1} << (signal - 1);
     uint64_t at = own_data(t, &data, sizeof data);
@@ -168,7 +168,12 @@ void Job::end_like_guest(Process& p, int status) {
 void Job::end_with_line(Process& p, const std::string& line) {
     p.ending = true;
     auto text = fmt::format("omxsup: {}\n", line);
-    auto& t = *p.threads.begin()->second;
+    auto& t = ending_thread(p);
+    if (!p.slots) {                                      // it never became a deputy
+        (void)!write(setup_.messages.get(), text.data(), text.size());
+        syscall(SYS_tgkill, p.pid.value, t.tid.value, SIGKILL);
+        return;
+    }
     run_now(p, {op(SYS_write, {2, own_data(t, text.data(), text.size()), text.size()}), op(SYS_exit_group, {125})});
 }
 
@@ -193,10 +198,21 @@ uint64_t Job::own_data(Thread& t, const void* data, size_t bytes) {
     return (SlotMemory::slot_address(t.slot) + at).value;
 }
 
+// The thread that ends a process: an idle one if there is one, never one that has ended itself (a leader that called
+// pthread_exit stays behind as a zombie).
+Job::Thread& Job::ending_thread(Process& p) {
+    Thread* best = p.threads.begin()->second.get();
+    for (auto& [tid, t] : p.threads) {
+        if (t->state == Thread::State::idle) return *t;
+        if (t->state != Thread::State::ended) best = t.get();
+    }
+    return *best;
+}
+
 // Makes a deputy run operations whatever it is doing: an idle thread is simply posted; one inside a call is
 // interrupted and its registers are pointed at the operations.
 void Job::run_now(Process& p, std::vector<SlotOp> ops) {
-    auto& t = *p.threads.begin()->second;
+    auto& t = ending_thread(p);
     t.exit_expected = true;
     if (t.state == Thread::State::idle) {
         t.active.emplace();

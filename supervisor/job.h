@@ -104,6 +104,7 @@ private:
     uint64_t own_data(Thread&, const void*, size_t bytes);
     void run_now(Process&, std::vector<SlotOp>);
     void run_forced(Thread&);
+    static Thread& ending_thread(Process&);
     void forget(HomeTid);
     void write_stats();
 

@@ -1,14 +1,5 @@
-#include "supervisor/cli.h"
-#if __has_include("protocol/listing.h")
 #include "protocol/listing.h"
-#else      // until it is written
-#include <string>
-namespace omx {
-static std::string syscalls_text() { return ""; }
-static std::string syscalls_json() { return ""; }
-static std::string syscalls_markdown() { return ""; }
-}
-#endif
+#include "supervisor/cli.h"
 #include <cstdio>
 #include <fmt/format.h>
 

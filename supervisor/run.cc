@@ -49,11 +49,13 @@ Result<UniqueFd> start_local_node(const RunOptions& o) {
     pid_t pid = fork();
     if (pid < 0) return fail_errno("fork");
     if (pid == 0) {
-        ours.reset();
+        // Nothing else may live on in the node: a copy of the supervisor's ring, say, would keep its link open after its end.
+        int socket = dup3(theirs.get(), 3, O_CLOEXEC) == 3 || theirs.get() == 3 ? 3 : -1;
+        close_range(4, ~0u, 0);
         NodeOptions node;
         node.name = "local";
         node.link = o.link;
-        _exit(embedded_node(theirs.release(), node));
+        _exit(embedded_node(socket, node));
     }
     return ours;
 }

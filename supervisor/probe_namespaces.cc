@@ -1,0 +1,98 @@
+// Takes the steps a session takes on a node, with the node's own code (remote/sandbox.h), and says which one fails.
+#include "protocol/unique_fd.h"
+#include "remote/sandbox.h"
+#include "supervisor/probe.h"
+#include <cstdlib>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/wait.h>
+
+namespace omx {
+
+namespace {
+
+std::string first_line(const char* path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+std::string namespace_remedy() {
+    if (first_line("/proc/sys/user/max_user_namespaces") == "0") return "sudo sysctl user.max_user_namespaces=10000";
+    if (first_line("/proc/sys/kernel/unprivileged_userns_clone") == "0") return "sudo sysctl kernel.unprivileged_userns_clone=1";
+    if (first_line("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")
+        return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that allows omxsup userns";
+    return "in a container: allow unshare(2) (its seccomp profile forbids it), or run the node outside";
+}
+
+// What `inside` finds as pid 1 of a session's namespaces. It may stay in there: the probe's process ends anyhow.
+Finding in_session(Finding (*inside)()) {
+    if (auto made = unshare_namespaces(); !made) return missing(made.error().what, namespace_remedy());
+    int ends[2];
+    if (pipe(ends) != 0) return missing("pipe", "");
+    pid_t first = fork();
+    if (first < 0) return missing("can't fork into the new pid namespace", namespace_remedy());
+    if (first == 0) {
+        auto f = inside();
+        auto text = fmt::format("{}{}{}{}", static_cast<int>(f.state), f.detail, '\0', f.remedy);
+        _exit(write(ends[1], text.data(), text.size()) < 0);
+    }
+    close(ends[1]);
+    std::string text(4096, '\0');
+    auto n = read(ends[0], text.data(), text.size());
+    if (n <= 1) return missing("the first process of the namespaces died", "");
+    text.resize(static_cast<size_t>(n));
+    auto middle = text.find('\0');
+    return {static_cast<Finding::State>(text[0] - '0'), text.substr(1, middle - 1), text.substr(middle + 1)};
+}
+
+Finding user_namespaces() {
+    if (auto made = unshare_namespaces(); !made) return missing(made.error().what, namespace_remedy());
+    return found("user, mount, pid, net, ipc, uts, cgroup");
+}
+
+Finding empty_root() {
+    return in_session([] {
+        if (auto entered = enter_empty_root(); !entered) return missing(entered.error().what, namespace_remedy());
+        return found("empty root with a fresh /proc");
+    });
+}
+
+pid_t pid_of_a_child() {
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    waitpid(child, nullptr, 0);
+    return child;
+}
+
+Finding choose_pids() {
+    return in_session([] {
+        const char* remedy = "a kernel with CONFIG_CHECKPOINT_RESTORE (Debian's and Ubuntu's have it), 5.9 or newer";
+        if (auto entered = enter_empty_root(); !entered) return missing(entered.error().what, namespace_remedy());
+        UniqueFd last(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
+        if (!last) return missing("no ns_last_pid", remedy);
+        if (auto dropped = drop_privileges(); !dropped) return missing(dropped.error().what, remedy);
+        if (write(last.get(), "4710", 4) != 4) return missing("ns_last_pid can't be written", remedy);
+        pid_t child = pid_of_a_child();
+        if (child != 4711) return missing(fmt::format("asked for process number 4711, got {}", child), remedy);
+        return found("a process got the number asked for");
+    });
+}
+
+Finding pid_numbers() {
+    return found(fmt::format("kernel.pid_max {} (a node's must reach its homes')", first_line("/proc/sys/kernel/pid_max")));
+}
+
+constexpr Probe kProbes[] = {
+    {"namespaces of an ordinary user", user_namespaces},
+    {"empty root with its own /proc", empty_root},
+    {"same process numbers (ns_last_pid)", choose_pids},
+    {"process numbers", pid_numbers},
+};
+
+}  // namespace
+
+std::span<const Probe> namespace_probes() { return kProbes; }
+
+}  // namespace omx
