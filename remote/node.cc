@@ -148,11 +148,7 @@ void Node::start_session(UniqueFd socket) {
     if (pid == 0) {
         setsid();                                       // ^C at the node's terminal is for the daemon, which then ends us
         if (!die_with_parent(daemon)) _exit(1);
-        for (auto& [other, s] : sessions_) s.cache.reset(), s.news.reset();
-        listener_.reset();
         SessionSetup setup{std::move(socket), std::move(cache->second), std::move(news_writer), !options_.insecure};
-        cache->first.reset();
-        news_reader.reset();
         _exit(run_session(std::move(setup), options_));
     }
     auto& s = sessions_[pid];
@@ -213,7 +209,8 @@ int node_main(const NodeOptions& options) {
 }
 
 int embedded_node(int socket, const NodeOptions& options) {
-    // Our only parent is the supervisor, and it is trusted: it forked us.
+    if (!die_with_parent(getppid())) return 1;
+    // The peer is our parent: no need to ask who it is.
     return run_session({.socket = UniqueFd(socket), .cache = {}, .news = {}, .check_uid = false}, options);
 }
 

@@ -181,6 +181,12 @@ std::string node_name(const NodeOptions& options) {
 }
 
 int run_session(SessionSetup setup, const NodeOptions& options) {
+    // Our parent's descriptors must not live on in us: its io_uring would, with all that is being polled in it, our
+    // peer's end of the link among it, and nobody would ever see that the link has ended.
+    std::vector<int> keep{setup.socket.get()};
+    for (auto* fd : {&setup.cache, &setup.news})
+        if (*fd) keep.push_back(fd->get());
+    if (auto closed = keep_descriptors_only(keep); !closed) return refuse_from_outside(std::move(setup.socket), closed.error().what);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
