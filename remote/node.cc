@@ -204,7 +204,7 @@ int node_main(const NodeOptions& options) {
         if (done) node.end_sessions();
     }
     if (done) return 0;
-    fmt::print(stderr, "omxsup node: {}\n", done.error().what);
+    fmt::print(stderr, "omxsup: {}\n", done.error().what);
     return kOurFailure;
 }
 
