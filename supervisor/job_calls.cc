@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <atomic>
 #include <ctime>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 namespace omx {
@@ -13,11 +14,12 @@ using namespace std::chrono;
 
 namespace {
 // After these the supervisor may no longer take its own right to act for the process's.
-bool changes_identity(uint32_t nr) {
+bool changes_identity(uint32_t nr, const CallArgs& args) {
     switch (nr) {
+        case SYS_setrlimit: return args[0] == RLIMIT_FSIZE;
+        case SYS_prlimit64: return args[1] == RLIMIT_FSIZE && args[2] != 0;
         case SYS_setuid: case SYS_setgid: case SYS_setreuid: case SYS_setregid: case SYS_setresuid: case SYS_setresgid:
-        case SYS_setfsuid: case SYS_setfsgid: case SYS_setgroups: case SYS_capset: case SYS_setrlimit: case SYS_prlimit64:
-        case SYS_landlock_restrict_self: return true;
+        case SYS_setfsuid: case SYS_setfsgid: case SYS_setgroups: case SYS_capset: case SYS_landlock_restrict_self: return true;
         default: return false;
     }
 }
@@ -61,7 +63,7 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
         case SYS_fork: case SYS_vfork: case SYS_clone3: case SYS_exit_group: return refuse_call(t, *head, id, "the node must not send it");
         default: break;
     }
-    if (changes_identity(head->nr)) t.process->identity_changed = true;
+    if (changes_identity(head->nr, head->args)) t.process->identity_changed = true;
     if (!run_by_supervisor(t, *head, id, body)) start_plain_call(t, *head, id, body);
 }
 

@@ -89,12 +89,12 @@ void let_go_of_everything(std::initializer_list<UniqueFd*> kept) {
 
 struct Outputs { UniqueFd stats, trace, messages; };
 
-Status take_hold(Handshake& hs, HomePid root) {
+Status wait_for_leave(Handshake& hs) {
     pid_t self = getpid();
     if (write(hs.word_write.get(), &self, sizeof self) != sizeof self) return fail_errno("write");
     char go;
     if (read(hs.go_read.get(), &go, 1) != 1) return fail("the original process is gone");
-    return tracee::seize(root);
+    return {};
 }
 
 void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
@@ -106,7 +106,7 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     auto tell = [&](const std::string& sentence) { (void)!write(hs.word_write.get(), sentence.data(), sentence.size()); };
 
     LoopKind kind = o.link == "epoll" ? LoopKind::epoll : o.link == "io_uring" ? LoopKind::io_uring : LoopKind::automatic;
-    if (auto held = take_hold(hs, root); !held) return tell(held.error().what);
+    if (auto allowed = wait_for_leave(hs); !allowed) return;
     auto loop = Loop::make(kind);
     if (!loop) return tell(loop.error().what);
     auto socket = connect_node(o);
@@ -114,6 +114,8 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     Link link(plain_channel(std::move(*socket)), **loop);
     auto node = greet(link, o.node, hello_of_home(fmt::format("{}", fmt::join(o.command, " "))));
     if (!node) return tell(node.error().what);
+    // Last, because from here on our end is the original's: EXITKILL would keep it from telling why we failed.
+    if (auto held = tracee::seize(root); !held) return tell(held.error().what);
     JobSetup setup{.root = root, .node_name = node->host, .stats_file = std::move(out.stats), .trace_file = std::move(out.trace),
                    .where_defaulted = o.where_defaulted, .messages = std::move(out.messages)};
     Job job(std::move(setup), **loop, link);
