@@ -75,9 +75,7 @@ private:
     std::string complaint_;
 };
 
-}  // namespace
-
-const char* name(FrameType type) {
+constexpr const char* name_of(FrameType type) {
     switch (type) {
         case FrameType::hello: return "hello";
         case FrameType::refuse: return "refuse";
@@ -100,7 +98,21 @@ const char* name(FrameType type) {
     return "unknown";
 }
 
-bool known(FrameType type) { return std::string_view(name(type)) != "unknown"; }
+}  // namespace
+
+const char* name(FrameType type) { return name_of(type); }
+
+// Asked once per frame that arrives, so without looking at the names.
+bool known(FrameType type) {
+    static constexpr uint64_t set = [] {
+        uint64_t bits = 0;
+        for (unsigned n = 0; n < 64; ++n)
+            if (std::string_view(name_of(static_cast<FrameType>(n))) != "unknown") bits |= uint64_t{1} << n;
+        return bits;
+    }();
+    auto n = static_cast<unsigned>(type);
+    return n < 64 && (set >> n & 1);
+}
 
 // ---- handshake ----
 

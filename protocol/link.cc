@@ -12,6 +12,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kKeepScratchBytes = 1u << 20;
+// Up to here a copy into one piece costs less than the kernel's handling of three.
+constexpr size_t kSmallBytes = 1024;
 
 // Waits for the events or the deadline; false: time is over.
 Result<bool> wait_for(int fd, short events, Clock::time_point deadline) {
@@ -52,7 +54,7 @@ struct Link::Impl {
     std::optional<Error> send_error;    // frames that have arrived are still delivered
     std::optional<Error> receive_error;
 
-    void send(std::array<iovec, 3> pieces, size_t total, Priority);
+    void send(std::span<const iovec> pieces, size_t total, Priority);
     ssize_t hand_over(const iovec*, size_t count);
     void send_queued();
     void watch();
@@ -79,7 +81,7 @@ ssize_t Link::Impl::hand_over(const iovec* pieces, size_t count) {
     return 0;
 }
 
-void Link::Impl::send(std::array<iovec, 3> pieces, size_t total, Priority priority) {
+void Link::Impl::send(std::span<const iovec> pieces, size_t total, Priority priority) {
     if (send_error) return;      // receive() tells
     ++counters.frames_out;
     bool urgent = priority == Priority::urgent;
@@ -169,10 +171,19 @@ void Link::send(FrameType type, uint64_t id, View body, Priority priority, View 
     size_t length = body.size() + body_tail.size();
     OMX_CHECK(length <= kMaxFrameBytes, fmt::format("sending a {} frame of {} bytes", name(type), length));
     FrameHeader header{static_cast<uint32_t>(length), static_cast<uint16_t>(type), 0, id};
-    std::array<iovec, 3> pieces{iovec{&header, sizeof header},
-                                iovec{const_cast<std::byte*>(body.data()), body.size()},
-                                iovec{const_cast<std::byte*>(body_tail.data()), body_tail.size()}};
-    impl_->send(pieces, sizeof header + length, priority);
+    if (length <= kSmallBytes) {
+        std::array<std::byte, sizeof header + kSmallBytes> whole;
+        auto end = std::ranges::copy(std::as_bytes(std::span(&header, 1)), whole.begin()).out;
+        end = std::ranges::copy(body, end).out;
+        std::ranges::copy(body_tail, end);
+        iovec piece{whole.data(), sizeof header + length};
+        impl_->send({&piece, 1}, piece.iov_len, priority);
+    } else {
+        iovec pieces[] = {{&header, sizeof header},
+                          {const_cast<std::byte*>(body.data()), body.size()},
+                          {const_cast<std::byte*>(body_tail.data()), body_tail.size()}};
+        impl_->send(pieces, sizeof header + length, priority);
+    }
     if (scratch_.capacity() > kKeepScratchBytes) scratch_ = {};
 }
 
