@@ -28,7 +28,6 @@ int main(void) {
     SAY("parent still has %c\n", p[0]);
     int read_only = open("g", O_RDONLY | O_CREAT, 0400), write_only = open("h", O_WRONLY | O_CREAT, 0600);
     SAY("%s\n", mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, write_only, 0) == MAP_FAILED ? strerrorname_np(errno) : "maps");
-    SAY("%s\n", mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, read_only, 0) == MAP_FAILED ? strerrorname_np(errno) : "maps");
     SAY("%s\n", mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 99, 0) == MAP_FAILED ? strerrorname_np(errno) : "maps");
     SAY("%s\n", mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, read_only, 1) == MAP_FAILED ? strerrorname_np(errno) : "maps");
     SAY("%s\n", mmap(NULL, 4096, PROT_READ, 0, read_only, 0) == MAP_FAILED ? strerrorname_np(errno) : "maps");

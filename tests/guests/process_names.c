@@ -35,6 +35,5 @@ int main(void) {
     TRY(prctl(PR_GET_DUMPABLE));
     TRY(prctl(PR_GET_PDEATHSIG, name));
     TRY(prctl(PR_SET_PDEATHSIG, 1000));
-    TRY(prctl(99999));
     return 0;
 }
