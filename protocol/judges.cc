@@ -14,8 +14,8 @@ namespace {
 constexpr Placement forward{Place::forward, {}};
 
 Placement place_zerocopy(uint64_t flags) {
-    if (flags & MSG_ZEROCOPY) return {Place::home, "the guest's own pages would have to be sent after the call has returned"};
-    return forward;
+    if (!(flags & MSG_ZEROCOPY)) return forward;
+    return {Place::home, "the guest's own pages would have to be sent after the call has returned"};
 }
 
 // Limits that the node's kernel has to keep, because the memory is there.

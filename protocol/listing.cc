@@ -37,12 +37,13 @@ std::string quoted(std::string_view s) {
 constexpr Place places[] = {Place::forward, Place::both, Place::local, Place::memory_of, Place::home};
 
 std::string variant_json(const Variant& v) {
-    return fmt::format(R"({{"name": {}, "place": {}, "why": {}}})", quoted(v.name), quoted(name(v.place)), quoted(v.why));
+    return fmt::format(R"({{"name": {}, "place": {}, "why": {}}})", quoted(v.name), quoted(name(v.place)),
+                       quoted(v.why));
 }
 
 std::string row_json(const Row& row) {
-    std::string text = fmt::format(R"({{"number": {}, "name": {}, "place": {}, "by_arguments": {}, "may_block": {}, "why": {})",
-                                   row.number, quoted(row.name), quoted(name(row.place)),
+    constexpr auto form = R"({{"number": {}, "name": {}, "place": {}, "by_arguments": {}, "may_block": {}, "why": {})";
+    std::string text = fmt::format(form, row.number, quoted(row.name), quoted(name(row.place)),
                                    row.local_when || row.judge || row.subtable, row.blocks, quoted(row.why));
     if (row.subtable) {
         text += R"(, "commands": [)";
@@ -77,7 +78,7 @@ std::string counts() {
     std::map<Place, int> count;
     for (const Row& row : rows()) ++count[row.place];
     std::string text;
-    for (auto [place, n] : count) fmt::format_to(std::back_inserter(text), "{}{} {}", text.empty() ? "" : ", ", n, name(place));
+    for (auto [place, n] : count) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", n, name(place));
     return fmt::format("{} calls: {}", rows().size(), text);
 }
 
@@ -102,10 +103,10 @@ std::string syscalls_json() {
 std::string syscalls_markdown() {
     std::string text = "# Where each system call runs\n\n"
         "This page is printed by `omxsup syscalls --markdown`; don't edit it. How to change it: adding-a-call.md.\n\n"
-        "Places: *forward*: the deputy at home runs it. *local*: the node's kernel runs it, without a trap. *both*: home\n"
-        "first, then the node too. *life*: both halves act together. *memory of*: it acts on the memory of another\n"
-        "process, and *home*: it can run only at home; for both a guest is ended with \"not yet\" until guests can come\n"
-        "home. A call that is not in this list is home's, too.\n\n";
+        "Places: *forward*: the deputy at home runs it. *local*: the node's kernel runs it, without a trap.\n"
+        "*both*: home first, then the node too. *life*: both halves act together. *memory of*: it acts on the\n"
+        "memory of another process, and *home*: it can run only at home; for both a guest is ended with\n"
+        "\"not yet\" until guests can come home. A call that is not in this list is home's, too.\n\n";
     text += counts() + ".\n\n" + markdown_rows() + "\n## Calls with commands\n\n";
     for (const Row& row : rows())
         if (row.subtable && !row.subtable->title.empty()) text += markdown_commands(row);

@@ -53,7 +53,7 @@ public:
     };
     virtual ~Arena() = default;
     virtual Piece allocate(size_t bytes, size_t alignment) = 0;
-    virtual Piece allocate_before_guard(size_t bytes) = 0;      // the byte behind the piece is not mapped for the deputy
+    virtual Piece allocate_before_guard(size_t bytes) = 0;      // the byte behind it is not mapped for the deputy
     virtual DeputyAddr bad_address() const = 0;                 // never mapped there
 };
 

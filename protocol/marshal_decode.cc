@@ -1,5 +1,5 @@
-// Home's half of the marshaller: the body of a `call` frame becomes a call that the deputy can make. Nothing in the body
-// is believed: every size is computed again from row and arguments, every pointer is the arena's.
+// Home's half of the marshaller: the body of a `call` frame becomes a call that the deputy can make. Nothing in it is
+// believed: every size is computed again from row and arguments, every pointer is the arena's.
 #include "protocol/marshal_sizes.h"
 
 namespace omx {
@@ -10,7 +10,8 @@ using namespace marshal;
 
 class Decoder {
 public:
-    Decoder(const Row& row, HomeCall& call, Reader& in, Arena& arena) : row_(row), call_(call), in_(in), arena_(arena) {}
+    Decoder(const Row& row, HomeCall& call, Reader& in, Arena& arena)
+        : row_(row), call_(call), in_(in), arena_(arena) {}
 
     void argument(uint8_t i, const Arg& arg) {
         uint64_t pointer = call_.guest[i];
@@ -163,7 +164,8 @@ private:
 
     uint64_t texts() {
         auto count = in_.get<uint32_t>(), ended = in_.get<uint32_t>();
-        if (ended > 1 || count > in_.left() / sizeof(uint32_t)) { refuse("has an impossible list of strings"); return bad(); }
+        uint64_t most = std::min(in_.left() / sizeof(uint32_t), kTextsBytes / sizeof(uint64_t));
+        if (ended > 1 || count > most) { refuse("has an impossible list of strings"); return bad(); }
         uint64_t bytes = (uint64_t{count} + ended) * sizeof(uint64_t);
         Laid array = room(static_cast<uint32_t>(bytes), ended == 1, 0);
         if (!array.ours) return bad();
@@ -224,7 +226,8 @@ private:
         if (laid.ours) message_parts(laid, view, pointer, direction, true, nullptr);
         return laid.theirs;
     }
-    bool message_parts(const Laid& laid, View view, uint64_t guest, Direction direction, bool first, const std::byte* word) {
+    bool message_parts(const Laid& laid, View view, uint64_t guest, Direction direction, bool first,
+                       const std::byte* word) {
         auto m = load<Message>(view.data());
         VectorArray array = vector_array(m.vectors, m.count);
         if (array.ours && !first) {

@@ -127,7 +127,8 @@ private:
         uint64_t total = 0;
         std::array<uint64_t, 64> pointers;
         while (!ended) {
-            size_t n = memory_.read(GuestAddr(array + count * sizeof(uint64_t)), std::as_writable_bytes(std::span(pointers)));
+            auto room = std::as_writable_bytes(std::span(pointers));
+            size_t n = memory_.read(GuestAddr(array + count * sizeof(uint64_t)), room);
             size_t readable = n / sizeof(uint64_t);
             for (size_t i = 0; i < readable && !ended; ++i) {
                 if (pointers[i] == 0 || total >= kTextsBytes) { ended = 1; break; }
@@ -209,7 +210,8 @@ private:
         uint32_t n = end_piece(start);
         budget_.spend(true, rule.back_bytes != 0, n);
         if (n < rule.bytes) return;
-        if (rule.only_if_at >= 0 && load<uint32_t>(at(start + static_cast<size_t>(rule.only_if_at))) != rule.only_if) return;
+        auto condition = static_cast<size_t>(rule.only_if_at);
+        if (rule.only_if_at >= 0 && load<uint32_t>(at(start + condition)) != rule.only_if) return;
         auto inner = load<uint64_t>(at(start + rule.pointer_at));
         if (!user_pointer(inner)) return;
         piece(inner, size_of(rule.inner, args_, words_, at(start)), rule.direction);

@@ -28,7 +28,7 @@ private:
         switch (piece.rule) {
         case BackRule::whole: return piece.capacity;
         case BackRule::result: return shared(piece);
-        case BackRule::result_if_fits: return result_ > 0 && result_ <= piece.capacity ? static_cast<uint64_t>(result_) : 0;
+        case BackRule::result_if_fits: return amount(piece) <= piece.capacity ? amount(piece) : 0;
         case BackRule::positive: return result_ > 0 ? piece.capacity : 0;
         case BackRule::word_behind: case BackRule::total_inside: return word(piece);
         case BackRule::changed: return changed(piece);

@@ -17,8 +17,8 @@ uint64_t argument_value(const Size& s, const CallArgs& args) {
     return s.width == 5 ? static_cast<uint32_t>(value) : value;
 }
 
-uint64_t whole_words(uint64_t value, int bias) {
-    auto count = static_cast<int64_t>(value) + bias;
+uint64_t whole_words(int32_t value, int bias) {
+    auto count = int64_t{value} + bias;
     if (count <= 0) return 0;
     return (static_cast<uint64_t>(count) + 63) / 64 * 8;
 }
@@ -35,7 +35,7 @@ uint64_t uncapped(const Size& s, const CallArgs& args, const Words& words, const
     switch (s.rule) {
     case SizeRule::fixed: return s.base;
     case SizeRule::times: return product(argument_value(s, args), s.unit, s.base);
-    case SizeRule::bits: return whole_words(static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(args[s.argument]))), s.bias);
+    case SizeRule::bits: return whole_words(static_cast<int32_t>(args[s.argument]), s.bias);
     case SizeRule::word_behind: {
         auto word = static_cast<int32_t>(words[s.argument]);
         return word < 0 ? 0 : product(static_cast<uint64_t>(word), s.unit, s.base);

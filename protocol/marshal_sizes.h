@@ -20,7 +20,12 @@ static_assert(sizeof(CallHeader) == 56);
 
 struct Vector { uint64_t base, bytes; };
 static_assert(sizeof(Vector) == kVectorBytes);
-struct Message { uint64_t name; uint32_t name_bytes, pad0; uint64_t vectors, count, control, control_bytes; uint32_t flags, pad1; };
+struct Message {
+    uint64_t name;
+    uint32_t name_bytes, pad0;
+    uint64_t vectors, count, control, control_bytes;
+    uint32_t flags, pad1;
+};
 static_assert(sizeof(Message) == kMessageBytes);
 struct MultiMessage { Message head; uint32_t bytes, pad; };
 static_assert(sizeof(MultiMessage) == kMultiBytes);

@@ -16,7 +16,8 @@ inline constexpr Nested sigset_pair{.bytes = 16, .pointer_at = 0, .inner = {.bas
 inline constexpr Nested notify_cookie{.bytes = 64, .pointer_at = 0, .inner = {.base = 32}, .direction = Direction::in,
                                       .only_if_at = 12, .only_if = 2};
 inline constexpr Size xattr_args_size{.rule = SizeRule::inside, .width = 4, .offset = 8, .cap = 65537};
-inline constexpr Nested xattr_args_in{.bytes = 16, .pointer_at = 0, .inner = xattr_args_size, .direction = Direction::in};
+inline constexpr Nested xattr_args_in{.bytes = 16, .pointer_at = 0, .inner = xattr_args_size,
+                                      .direction = Direction::in};
 inline constexpr Nested xattr_args_out{.bytes = 16, .pointer_at = 0, .inner = xattr_args_size,
                                        .direction = Direction::out, .back = {.rule = BackRule::result}};
 

@@ -16,8 +16,8 @@ constexpr Variant request(uint32_t number, std::string_view name, Arg argument =
 constexpr Variant waiting(Variant v) { v.blocks = true; return v; }
 
 constexpr Arg in1 = in(bytes(1)), in4 = in(bytes(4)), in8 = in(bytes(8)), in16 = in(bytes(16));
-constexpr Arg out2 = out(bytes(2)), out4 = out(bytes(4)), out8 = out(bytes(8)), out16 = out(bytes(16));
-constexpr Arg out12 = out(bytes(12)), out40 = out(bytes(40)), in40 = in(bytes(40));
+constexpr Arg out1 = out(bytes(1)), out2 = out(bytes(2)), out4 = out(bytes(4)), out8 = out(bytes(8));
+constexpr Arg out12 = out(bytes(12)), out16 = out(bytes(16)), out40 = out(bytes(40)), in40 = in(bytes(40));
 constexpr Arg termio_in = in(bytes(18)), termio_out = out(bytes(18));
 constexpr Arg termios_in = in(bytes(36)), termios_out = out(bytes(36));
 constexpr Arg termios2_in = in(bytes(44)), termios2_out = out(bytes(44));
@@ -31,7 +31,7 @@ constexpr Nested partition{.bytes = 24, .pointer_at = 16,
                            .direction = Direction::in};
 
 constexpr Variant requests[] = {
-    // Old requests of files and disks.
+    // Old requests of files, disks and consoles.
     request(0x0001, "FIBMAP", inout(bytes(4))),
     request(0x0002, "FIGETBSZ", out4),
     request(0x0301, "HDIO_GETGEO", inout(bytes(16))),
@@ -56,6 +56,17 @@ constexpr Variant requests[] = {
     request(0x127d, "BLKSECDISCARD", in16),
     request(0x127e, "BLKROTATIONAL", out2),
     request(0x127f, "BLKZEROOUT", in16),
+    request(0x4b2f, "KIOCSOUND", num),
+    request(0x4b30, "KDMKTONE", hex),
+    request(0x4b31, "KDGETLED", out1),
+    request(0x4b32, "KDSETLED", num),
+    request(0x4b33, "KDGKBTYPE", out1),
+    request(0x4b3a, "KDSETMODE", num),
+    request(0x4b3b, "KDGETMODE", out4),
+    request(0x4b44, "KDGKBMODE", out4),
+    request(0x4b45, "KDSKBMODE", num),
+    request(0x4b64, "KDGKBLED", out1),
+    request(0x4b65, "KDSKBLED", num),
     request(0x4c00, "LOOP_SET_FD", fd),
     request(0x4c01, "LOOP_CLR_FD"),
     request(0x4c04, "LOOP_SET_STATUS64", in(bytes(232))),
@@ -125,6 +136,14 @@ constexpr Variant requests[] = {
     waiting(request(0x545c, "TIOCMIWAIT", hex)),
     request(0x545d, "TIOCGICOUNT", out(bytes(80))),
     request(0x5460, "FIOQSIZE", out8),
+    request(0x5600, "VT_OPENQRY", out4),
+    request(0x5601, "VT_GETMODE", out8),
+    request(0x5602, "VT_SETMODE", in8),
+    request(0x5603, "VT_GETSTATE", out(bytes(6))),
+    request(0x5605, "VT_RELDISP", num),
+    request(0x5606, "VT_ACTIVATE", num),
+    waiting(request(0x5607, "VT_WAITACTIVE", num)),
+    request(0x5608, "VT_DISALLOCATE", num),
     request(0x5760, "IOC_WATCH_QUEUE_SET_SIZE", num),
 
     // Sockets and network interfaces.
@@ -158,6 +177,7 @@ constexpr Variant requests[] = {
     request(0x8931, "SIOCADDMULTI", ifreq_in),
     request(0x8932, "SIOCDELMULTI", ifreq_in),
     request(0x8933, "SIOCGIFINDEX", ifreq),
+    request(0x8935, "SIOCGIFPFLAGS", ifreq),
     request(0x8936, "SIOCDIFADDR", ifreq_in),
     request(0x8938, "SIOCGIFCOUNT"),
     request(0x8942, "SIOCGIFTXQLEN", ifreq),
@@ -227,6 +247,8 @@ constexpr Variant requests[] = {
     request(0x41009432, "FS_IOC_SETFSLABEL", in(bytes(256))),
 
     // … _IOR …
+    request(0x80041284, "BLKGETZONESZ", out4),
+    request(0x80041285, "BLKGETNRZONES", out4),
     request(0x80045200, "RNDGETENTCNT", out4),
     request(0x80045430, "TIOCGPTN", out4),
     request(0x80045432, "TIOCGDEV", out4),
@@ -239,14 +261,18 @@ constexpr Variant requests[] = {
     request(0x800454d7, "TUNGETVNETHDRSZ", out4),
     request(0x80047210, "FAT_IOCTL_GET_ATTRIBUTES", out4),
     request(0x80047213, "FAT_IOCTL_GET_VOLUME_ID"),
+    request(0x8004e500, "FUSE_DEV_IOC_CLONE", in4),
+    request(0x8004f50c, "F2FS_IOC_GET_FEATURES", out4),
     request(0x80081270, "BLKBSZGET", out4),
     request(0x80081272, "BLKGETSIZE64", out8),
     request(0x80081280, "BLKGETDISKSEQ", out8),
     request(0x80086601, "FS_IOC_GETFLAGS", out4),
+    request(0x800870ec, "IOC_OPAL_GET_STATUS", out8),
     request(0x80087601, "FS_IOC_GETVERSION", out4),
     request(0x80088a02, "EPIOCGPARAMS", out8),
     request(0x8008b705, "NS_GET_MNTNS_ID", out8),
-    request(0x800c6613, "FS_IOC_SET_ENCRYPTION_POLICY", in(at_most(24, bytes(24)))),
+    request(0x800c581e, "XFS_IOC_DIOINFO", out12),
+    request(0x800c6613, "FS_IOC_SET_ENCRYPTION_POLICY", in(bytes(24))),
     request(0x8010661b, "FS_IOC_GET_ENCRYPTION_NONCE", out16),
     request(0x80108906, "SIOCGSTAMP_NEW", out16),
     request(0x80108907, "SIOCGSTAMPNS_NEW", out16),

@@ -172,7 +172,11 @@ constexpr Args no_log{command, hex, num};
 constexpr Variant syslogs[] = {
     variant(0, "SYSLOG_ACTION_CLOSE", forward, no_log),
     variant(1, "SYSLOG_ACTION_OPEN", forward, no_log),
-    [] { Variant v = variant(2, "SYSLOG_ACTION_READ", forward, {command, log_buffer, num}); v.blocks = true; return v; }(),
+    [] {
+        Variant waits = variant(2, "SYSLOG_ACTION_READ", forward, {command, log_buffer, num});
+        waits.blocks = true;
+        return waits;
+    }(),
     variant(3, "SYSLOG_ACTION_READ_ALL", forward, {command, log_buffer, num}),
     variant(4, "SYSLOG_ACTION_READ_CLEAR", forward, {command, log_buffer, num}),
 };

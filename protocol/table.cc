@@ -20,9 +20,9 @@ constexpr uint16_t kNoRow = UINT16_MAX;
 constexpr std::array<Row, kRows> by_subject = [] {
     std::array<Row, kRows> all;
     auto at = all.begin();
-    for (std::span<const Row> part : {std::span<const Row>(words::file_rows), std::span<const Row>(words::memory_rows),
-                                      std::span<const Row>(words::process_rows), std::span<const Row>(words::network_rows),
-                                      std::span<const Row>(words::system_rows)})
+    using Part = std::span<const Row>;
+    for (Part part : {Part(words::file_rows), Part(words::memory_rows), Part(words::process_rows),
+                      Part(words::network_rows), Part(words::system_rows)})
         at = std::ranges::copy(part, at).out;
     return all;
 }();
@@ -48,12 +48,13 @@ static_assert(std::ranges::all_of(table, [](const Row& r) {
     return r.place == Place::forward || r.place == Place::local || !r.why.empty();
 }), "a row that is neither forward nor local says why");
 
-constexpr Placement kUnknown{Place::home, "this kernel's omxsup does not know the call"};
+constexpr Placement kUnknown{Place::home, "omxsup does not know this call"};
 
 }  // namespace
 
 std::string_view name(Place p) {
-    constexpr std::string_view names[] = {"local", "forward", "tell", "cached", "both", "life", "memory of", "home", "deny"};
+    constexpr std::string_view names[] = {"local", "forward", "tell", "cached", "both", "life", "memory of", "home",
+                                          "deny"};
     return names[static_cast<size_t>(p)];
 }
 

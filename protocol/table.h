@@ -16,7 +16,7 @@ enum class Place : uint8_t {
     forward,      // the deputy runs it
     tell,         // forwarded without waiting
     cached,       // answered by the worker from what it knows, else forwarded
-    both,         // the deputy runs it first; if that succeeds the node's kernel runs it too (rt_sigaction, mask, names)
+    both,         // the deputy runs it first; if that succeeds the node's kernel runs it too (rt_sigaction, mask)
     life,         // both halves act together: clone, exec, exit, mmap of a file
     memory_of,    // acts on the memory of a pid: served where that guest is
     home,         // runs only at home. Until guests can come home (docs/limits.md): "not yet"
@@ -31,13 +31,14 @@ struct Placement {
 
 struct Row;                                              // fields: see the implementation part below
 std::span<const Row> rows();                             // ascending by number
-const Row* find_row(uint32_t nr);                        // nullptr: Linux has no such call (home's to answer: place home)
-std::string_view call_name(uint32_t nr);                 // "openat"; "syscall_5000" style for unknown ones lives in trace
+const Row* find_row(uint32_t nr);                        // nullptr: Linux has no such call (place home)
+std::string_view call_name(uint32_t nr);                 // "openat", "" if unknown; call_text() of trace.h knows all
 // Where this very call runs: the row, refined by its subtable (ioctl, fcntl, prctl, socket options, …) or by its flags
 // (mmap, clone). Used by the worker to act and by home to check. A trapped call may turn out to be `local` (the filter
 // sees the number, this sees the arguments too): the worker then answers its notification with CONTINUE.
 // clone3 can't be judged by its registers: whoever reads its struct asks about number 56 with the flags as args[0],
-// where CLONE_CLEAR_SIGHAND (bit 32) and CLONE_INTO_CGROUP (bit 33) are understood too.
+// where CLONE_CLEAR_SIGHAND (bit 32) and CLONE_INTO_CGROUP (bit 33) are understood too; CLONE_NEWTIME of clone3's flags
+// lies where clone has its exit signal, so the reader refuses that one itself.
 Placement place_of(uint32_t nr, const CallArgs& args);
 // True if the call may wait for something other than a disk (read of a pipe, poll, wait4, accept, flock …).
 bool may_block(uint32_t nr, const CallArgs& args);
@@ -74,7 +75,7 @@ enum class Direction : uint8_t {
     in,
     out,
     inout,                   // read and always written: must be writable
-    in_maybe_out,            // read; written back where that is possible, silently not where it isn't (select's timeout)
+    in_maybe_out,            // read; written back where that is possible, else silently not (select's timeout)
 };
 
 // All the ways to know how many bytes an argument has before the call.

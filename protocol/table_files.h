@@ -9,7 +9,8 @@ namespace omx::words {
 
 inline constexpr Arg stat_out = out(bytes(144)), statfs_out = out(bytes(120)), two_times = in(bytes(32));
 inline constexpr Arg offset_inout = inout(bytes(8));
-inline constexpr Arg xattr_value_in = in(at_most(65537, times(3)));     // XATTR_SIZE_MAX + 1: E2BIG comes before the copy
+// XATTR_SIZE_MAX and one: E2BIG comes before the copy.
+inline constexpr Arg xattr_value_in = in(at_most(65537, times(3)));
 
 inline constexpr Arg xattr_value_out = out(at_most(65536, times(3)), result());
 inline constexpr Arg xattr_names_out = out(at_most(65536, times(2)), result());

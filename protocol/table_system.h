@@ -6,7 +6,8 @@
 
 namespace omx::words {
 
-inline constexpr std::string_view asynchronous = "home's kernel would use the guest's memory after the call has returned";
+inline constexpr std::string_view asynchronous =
+    "home's kernel would use the guest's memory after the call has returned";
 inline constexpr std::string_view rings = "its rings are memory shared with home's kernel";
 
 inline constexpr Row system_rows[] = {
@@ -19,12 +20,13 @@ inline constexpr Row system_rows[] = {
     row(169, "reboot", forward, {hex, hex, hex, text(256)}),
     row(170, "sethostname", forward, {in(at_most(65, times_int(1))), num}),
     row(171, "setdomainname", forward, {in(at_most(65, times_int(1))), num}),
-    row(175, "init_module", forward, {in(times(1)), size, label}),
+    row(175, "init_module", forward, {in(times(1)), size, text(65536)}),
     row(176, "delete_module", forward, {label, hex}),
     row(227, "clock_settime", forward, {num, in(bytes(16))}),
     row(305, "clock_adjtime", forward, {num, inout(bytes(208))}),
-    row(313, "finit_module", forward, {fd, label, hex}),
-    row(246, "kexec_load", home, {size, size, address, hex}).because("it loads another kernel from the caller's memory"),
+    row(313, "finit_module", forward, {fd, text(65536), hex}),
+    row(246, "kexec_load", home, {size, size, address, hex})
+        .because("it loads another kernel from the caller's memory"),
     row(320, "kexec_file_load", forward, {fd, fd, size, in(times(2)), hex}),
 
     row(248, "add_key", forward, {label, label, in(at_most(1u << 20, times(3))), size, num}),

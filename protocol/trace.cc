@@ -101,9 +101,11 @@ std::string memory_text(const Arg& arg, uint64_t guest, uint64_t laid, const Rea
     }
 }
 
-std::string argument_text(const Form& form, size_t i, const CallHead& head, const HomeCall* call, const ReadingArena& arena) {
+std::string argument_text(const Form& form, size_t i, const CallHead& head, const HomeCall* call,
+                          const ReadingArena& arena) {
     const Arg& arg = form.args()[i];
-    if (arg.show == Show::command && form.variant && !form.variant->name.empty()) return std::string(form.variant->name);
+    bool named = form.variant && !form.variant->name.empty();
+    if (arg.show == Show::command && named) return std::string(form.variant->name);
     if (call && arg.has_memory()) return memory_text(arg, head.args[i], call->deputy[i], arena);
     return format_value(arg.show, head.args[i]);
 }

@@ -5,7 +5,7 @@
 
 namespace omx {
 
-// openat(AT_FDCWD, "/etc/hosts", O_RDONLY, 0). Reads a `call` body; one that makes no sense is printed by its arguments.
+// openat(AT_FDCWD, "/etc/hosts", O_RDONLY, 0). A body that makes no sense is printed by its arguments alone.
 std::string format_call(const CallHead&, View call_body);
 // 3, -1 ENOENT (No such file or directory), 0x7f0000000000 …
 std::string format_result(uint32_t nr, int64_t result);

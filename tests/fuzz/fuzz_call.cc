@@ -69,8 +69,8 @@ private:
 
 // Words that sit at the edges of what decoders compare with.
 uint64_t nasty(Random& random) {
-    const uint64_t words[] = {0, 1, 8, 16, 1024, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x7ffffffff000, 1ull << 63, ~0ull,
-                              FakeMemory::kStart, FakeMemory::kStart + FakeMemory::kBytes, random()};
+    const uint64_t words[] = {0, 1, 8, 16, 1024, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x7ffffffff000, 1ull << 63,
+                              ~0ull, FakeMemory::kStart, FakeMemory::kStart + FakeMemory::kBytes, random()};
     return words[random() % std::size(words)] + random() % 3 - 1;
 }
 
@@ -117,7 +117,9 @@ bool pointers_are_home_built(const HomeCall& call) {
         uint64_t p = call.deputy[i];
         if (described[i].shape == Shape::value || p == 0) continue;
         bool fine = p == FakeArena::kBad || p >= 0x800000000000 || (p >= FakeArena::kStart && p < FakeArena::kEnd);
-        if (!fine) { std::printf("call %u: argument %zu is %#llx\n", call.nr, i, static_cast<unsigned long long>(p)); return false; }
+        if (fine) continue;
+        std::printf("call %u: argument %zu is %#llx\n", call.nr, i, static_cast<unsigned long long>(p));
+        return false;
     }
     return true;
 }

@@ -1,5 +1,5 @@
-// A guest's call on its whole way, in one process: encoded from this process's memory, laid out in an arena of the test,
-// really made, and its answer written back. What comes out must be what the same call gives without the way.
+// A guest's call on its whole way, in one process: encoded from this process's memory, laid out in an arena, really
+// made, and its answer written back. What comes out must be what the same call gives without the way.
 #pragma once
 #include "protocol/marshal.h"
 #include <cstdio>
@@ -13,12 +13,16 @@
 
 namespace omx::test {
 
+inline std::byte* map_pages(size_t bytes, int protection = PROT_READ | PROT_WRITE) {
+    return static_cast<std::byte*>(mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
 // Memory that ends at a page that can't be touched, with a canary before it.
 class Guarded {
 public:
     explicit Guarded(size_t bytes, int protection = PROT_READ | PROT_WRITE) : bytes_(bytes) {
         whole_ = (bytes + 64 + 4095) / 4096 * 4096;
-        map_ = static_cast<std::byte*>(mmap(nullptr, whole_ + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        map_ = map_pages(whole_ + 4096);
         mprotect(map_ + whole_, 4096, PROT_NONE);
         std::memset(map_, 0xc5, whole_);
         if (protection != (PROT_READ | PROT_WRITE)) mprotect(map_, whole_, protection);
@@ -82,7 +86,7 @@ private:
 
 class TestArena : public Arena {
 public:
-    TestArena() : trap_(page(PROT_NONE)) {}
+    TestArena() : trap_(map_pages(4096, PROT_NONE)) {}
     ~TestArena() override {
         for (auto [at, bytes] : maps_) munmap(at, bytes);
         munmap(trap_, 4096);
@@ -98,13 +102,10 @@ public:
     }
     DeputyAddr bad_address() const override { return DeputyAddr(reinterpret_cast<uint64_t>(trap_)); }
 private:
-    static std::byte* page(int protection) {
-        return static_cast<std::byte*>(mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    }
     static Piece piece(std::byte* at) { return {at, DeputyAddr(reinterpret_cast<uint64_t>(at))}; }
     std::byte* map(size_t bytes, size_t guard) {
         bytes = (bytes + 4095) / 4096 * 4096 + guard;
-        auto at = static_cast<std::byte*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        std::byte* at = map_pages(bytes);
         if (guard) mprotect(at + bytes - guard, guard, PROT_NONE);
         std::memset(at, 0xee, bytes - guard);       // what is sent back without having been written is seen
         maps_.emplace_back(at, bytes);
@@ -115,7 +116,9 @@ private:
 };
 
 inline uint64_t word(const void* p) { return reinterpret_cast<uint64_t>(p); }
-template <class T> requires (std::is_integral_v<T> || std::is_enum_v<T>) uint64_t word(T v) { return static_cast<uint64_t>(static_cast<int64_t>(v)); }
+template <class T> requires (std::is_integral_v<T> || std::is_enum_v<T>) uint64_t word(T v) {
+    return static_cast<uint64_t>(static_cast<int64_t>(v));
+}
 
 // The raw call: a value or -errno.
 template <class... A> int64_t native(long nr, A... args) {

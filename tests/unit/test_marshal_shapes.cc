@@ -173,7 +173,11 @@ TEST_CASE("messages that are not all there") {
     SUBCASE("contents unmapped") { vector.as<iovec>().iov_base = reinterpret_cast<void*>(kUnmapped); compare(); }
     SUBCASE("name unmapped") { h.msg_name = reinterpret_cast<void*>(kUnmapped); h.msg_namelen = 10; compare(); }
     SUBCASE("name of negative length") { h.msg_name = &h; h.msg_namelen = ~socklen_t{0}; compare(); }
-    SUBCASE("control unmapped") { h.msg_control = reinterpret_cast<void*>(kUnmapped); h.msg_controllen = 20; compare(); }
+    SUBCASE("control unmapped") {
+        h.msg_control = reinterpret_cast<void*>(kUnmapped);
+        h.msg_controllen = 20;
+        compare();
+    }
     SUBCASE("control enormous") { h.msg_control = header.data(); h.msg_controllen = size_t{1} << 40; compare(); }
     SUBCASE("header unmapped") { CHECK(forwarded(SYS_sendmsg, sockets.ends[0], kUnmapped, 0) == -EFAULT); }
     SUBCASE("header cut") { CHECK(forwarded(SYS_sendmsg, sockets.ends[0], header.data() + 8, 0) == -EFAULT); }
@@ -296,7 +300,8 @@ TEST_CASE("System V semaphores and messages") {
     CHECK(forwarded(SYS_semop, set, operations.data(), 1) == 0);
     CHECK(forwarded(SYS_semctl, set, 1, GETVAL, 0) == 0);
     Guarded status(104), status2(104);
-    CHECK(forwarded(SYS_semctl, set, 0, IPC_STAT, status.data()) == native(SYS_semctl, set, 0, IPC_STAT, status2.data()));
+    CHECK(native(SYS_semctl, set, 0, IPC_STAT, status2.data()) == 0);
+    CHECK(forwarded(SYS_semctl, set, 0, IPC_STAT, status.data()) == 0);
     CHECK(status.text() == status2.text());
     CHECK(forwarded(SYS_semctl, set, 0, IPC_RMID, 0) == 0);
 
@@ -403,8 +408,8 @@ TEST_CASE("home refuses what does not agree") {
     CHECK(!refused([](Bytes&) {}));
     CHECK(refused([](Bytes& b) { b.pop_back(); }));
     CHECK(refused([](Bytes& b) { b.push_back({}); }));
-    CHECK(refused([](Bytes& b) { b[8 + 16] = std::byte{99}; }));                          // the count no longer covers it
-    CHECK(refused([](Bytes& b) { b[56] = std::byte{101}; b.push_back({}); }));            // a longer piece than the count
+    CHECK(refused([](Bytes& b) { b[8 + 16] = std::byte{99}; }));                    // the count no longer covers it
+    CHECK(refused([](Bytes& b) { b[56] = std::byte{101}; b.push_back({}); }));      // a longer piece than the count
     CHECK(refused([](Bytes& b) { b[4] = std::byte{0xff}; b[5] = std::byte{0xff}; }));     // no such call
     CHECK(refused([](Bytes& b) { b.resize(20); }));
 }

@@ -25,7 +25,8 @@ template <class... A> static std::string traced(long nr, A... args) {
 }
 
 TEST_CASE("calls read as strace writes them") {
-    CHECK(traced(SYS_openat, AT_FDCWD, "/etc/hosts", O_RDONLY | O_CLOEXEC, 0) == R"(openat(AT_FDCWD, "/etc/hosts", O_RDONLY|O_CLOEXEC, 0))");
+    CHECK(traced(SYS_openat, AT_FDCWD, "/etc/hosts", O_RDONLY | O_CLOEXEC, 0)
+          == R"(openat(AT_FDCWD, "/etc/hosts", O_RDONLY|O_CLOEXEC, 0))");
     CHECK(traced(SYS_write, 1, "a \"b\"\n\001", 7) == R"(write(1, "a \"b\"\n\1", 7))");
     std::string longer(100, 'x');
     CHECK(traced(SYS_write, 1, longer.data(), 100) == "write(1, \"" + std::string(32, 'x') + "\"..., 100)");
@@ -37,7 +38,8 @@ TEST_CASE("calls read as strace writes them") {
     CHECK(traced(SYS_ioctl, 0, 0x5413, 0x10000) == "ioctl(0, TIOCGWINSZ, 0x10000)");
     CHECK(traced(SYS_ioctl, 0, 0x1234567, 0x10000) == "ioctl(0, 0x1234567, 0x10000)");
     CHECK(traced(SYS_fcntl, 3, F_SETFL, O_RDWR | O_NONBLOCK) == "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)");
-    CHECK(traced(SYS_clone, 17 | 0x01200000) == "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, NULL, NULL, NULL)");
+    CHECK(traced(SYS_clone, 17 | 0x01200000)
+          == "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, NULL, NULL, NULL)");
     const char* arguments[] = {"ls", "-l", nullptr};
     CHECK(traced(SYS_execve, "/bin/ls", arguments, nullptr) == R"(execve("/bin/ls", ["ls", "-l"], NULL))");
     iovec v[] = {{const_cast<char*>("ab"), 2}, {const_cast<char*>("cd"), 1}};
