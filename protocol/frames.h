@@ -157,7 +157,8 @@ struct FileKey {
     void encode(Writer&) const;
     static FileKey read(Reader&);
     bool same_content(const FileKey& o) const {
-        return device == o.device && inode == o.inode && bytes == o.bytes && mtime_ns == o.mtime_ns && ctime_ns == o.ctime_ns;
+        return device == o.device && inode == o.inode && bytes == o.bytes && mtime_ns == o.mtime_ns &&
+               ctime_ns == o.ctime_ns;
     }
 };
 
