@@ -55,6 +55,8 @@ public:
     virtual Piece allocate(size_t bytes, size_t alignment) = 0;
     virtual Piece allocate_before_guard(size_t bytes) = 0;      // the byte behind it is not mapped for the deputy
     virtual DeputyAddr bad_address() const = 0;                 // never mapped there
+    // Uses bytes of the frame where they are, to save copying them; an empty piece: copy them. Only in-buffers.
+    virtual Piece adopt(View) { return {}; }
 };
 
 struct OutPiece {                // an out-buffer as laid out, with all that is needed to send it back
@@ -90,5 +92,7 @@ struct CallHead { HomeTid tid; uint32_t nr = 0; CallArgs args{}; };
 Result<CallHead> peek_call(View body);
 
 void encode_reply(const HomeCall&, const ReplyHead&, Writer& out, View attachment = {});
+// The same without an attachment, but a big last piece is not copied: it is returned, to be sent right behind `out`.
+[[nodiscard]] View encode_reply_but_tail(const HomeCall&, const ReplyHead&, Writer& out);
 
 }  // namespace omx

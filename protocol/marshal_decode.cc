@@ -6,6 +6,8 @@ namespace omx {
 
 namespace {
 
+constexpr uint32_t kAdoptBytes = 4096;       // smaller ones are copied faster than asked about
+
 using namespace marshal;
 
 class Decoder {
@@ -136,6 +138,12 @@ private:
         if (direction == Direction::out) return room(n, n == bytes, pointer);
         View view = in_.raw(n);
         if (view.size() >= sizeof word_) word_ = load<uint32_t>(view.data());
+        if (direction == Direction::in && n == bytes && n >= kAdoptBytes) {
+            if (auto adopted = arena_.adopt(view); adopted.ours) {
+                call_.in_bytes += n;
+                return {adopted.theirs.value, adopted.ours, n};
+            }
+        }
         return lay_in(view, n == bytes, pointer);
     }
     Laid measured(uint64_t pointer, const Arg& arg, uint32_t head) {

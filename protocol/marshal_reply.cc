@@ -68,21 +68,41 @@ bool restart_class(uint16_t r) { return r == 0 || r == 512 || r == 513 || r == 5
 
 }  // namespace
 
-void encode_reply(const HomeCall& call, const ReplyHead& head, Writer& out, View attachment) {
+namespace {
+
+constexpr size_t kTailBytes = 32 << 10;      // from here on a copy costs more than a second piece to send
+
+// Returns the last piece's bytes if they were left out.
+View encode(const HomeCall& call, const ReplyHead& head, Writer& out, bool leave_tail) {
     size_t start = out.out().size();
     out.put(ReplyHeader{head.result, head.restart, 0, 0});
     Amounts amounts(head);
     uint32_t count = 0;
+    View tail;
     for (const OutPiece& piece : call.outs) {
         uint32_t n = amounts.of(piece);
         if (n == 0) continue;
+        out.raw(tail.data(), tail.size());               // it wasn't the last one
+        tail = View(piece.ours, n);
         out.put(piece.guest);
         out.put(n | (piece.soft ? kSoft : 0));
-        out.raw(piece.ours, n);
         ++count;
     }
     std::memcpy(out.out().data() + start + offsetof(ReplyHeader, count), &count, sizeof count);
+    if (leave_tail && tail.size() >= kTailBytes) return tail;
+    out.raw(tail.data(), tail.size());
+    return {};
+}
+
+}  // namespace
+
+void encode_reply(const HomeCall& call, const ReplyHead& head, Writer& out, View attachment) {
+    encode(call, head, out, false);
     out.raw(attachment.data(), attachment.size());
+}
+
+View encode_reply_but_tail(const HomeCall& call, const ReplyHead& head, Writer& out) {
+    return encode(call, head, out, true);
 }
 
 // Whose buffers they are home has kept, and so they need not be found again from the arguments, which may have changed

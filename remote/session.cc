@@ -161,13 +161,16 @@ int wait_for(pid_t worker) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGCHLD);
+    bool asked = false;
     for (;;) {
         int status;
         if (waitpid(worker, &status, WNOHANG) == worker) {
-            if (WIFSIGNALED(status)) complain(fmt::format("a worker was killed by signal {}", WTERMSIG(status)));
+            if (WIFSIGNALED(status) && !asked) complain(fmt::format("a worker was killed by signal {}", WTERMSIG(status)));
             return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         }
-        if (sigwaitinfo(&set, nullptr) == SIGTERM) kill(worker, SIGKILL);
+        if (sigwaitinfo(&set, nullptr) != SIGTERM) continue;
+        asked = true;
+        kill(worker, SIGKILL);
     }
 }
 

@@ -96,6 +96,7 @@ void Job::on_frame(const Frame& f) {
             return m ? on_file_get(f.id, *m) : link_lost(m.error());
         }
         case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
+        case FrameType::pong: return on_signal_arrived(f.body);
         default: return link_lost({fmt::format("the node sent a {} frame, which only home may send", name(f.type))});
     }
 }

@@ -57,7 +57,7 @@ private:
     void collect(Thread&);
     bool run_by_supervisor(Thread&, const CallHead&, uint64_t id, View body);
     void reply(Thread&, const ReplyHead&, View attachment = {}, std::string_view where = "deputy");
-    void answer_without_deputy(const CallHead&, uint64_t id, int64_t result);
+    void answer_without_deputy(const CallHead&, uint64_t id, const ReplyHead&);
     void refuse_call(Thread&, const CallHead&, uint64_t id, std::string_view why);
     void trace(HomeTid, const std::string& call, uint32_t nr, int64_t result, std::string_view where);
 
@@ -93,6 +93,7 @@ private:
     Disposition disposition(HomePid, int signal);
     void interrupt_call(Thread&);
     void deliver_to_guest(Thread&, const siginfo_t&);
+    void on_signal_arrived(View body);
     void kill_guest_first(Process&, HomeTid, int signal);
     void release_held(Process&);
 

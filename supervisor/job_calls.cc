@@ -13,6 +13,8 @@ namespace omx {
 using namespace std::chrono;
 
 namespace {
+constexpr uint16_t kRestartAnyhow = 513;      // ERESTARTNOINTR
+
 // After these the supervisor may no longer take its own right to act for the process's.
 bool changes_identity(uint32_t nr, const CallArgs& args) {
     switch (nr) {
@@ -39,6 +41,9 @@ void Job::on_call(uint64_t id, View body) {
     if (!head) return link_lost(head.error());
     auto t = thread(head->tid);
     if (!t || t->state == Thread::State::ended || t->process->ending) return;          // crossed its end on the way
+    // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
+    if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life && may_block(head->nr, head->args))
+        return answer_without_deputy(*head, id, {.result = -EINTR, .restart = kRestartAnyhow});
     if (t->state == Thread::State::idle) return start_call(*t, id, body);
     if (t->waiting || t->active_for_guest()) return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
     t->waiting.emplace(id, Bytes(body.begin(), body.end()));          // its deputy isn't ready yet
@@ -55,7 +60,7 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
         default: return refuse_call(t, *head, id, placement.why);
     }
     if (decide({.program = t.process->program, .call = head->nr, .node = setup_.node_name}) != Verdict::allow)
-        return answer_without_deputy(*head, id, -EPERM);
+        return answer_without_deputy(*head, id, {.result = -EPERM});
     switch (head->nr) {
         case SYS_clone: return start_clone(t, *head, id);
         case SYS_exit: return start_thread_exit(t, *head, id);
@@ -103,7 +108,7 @@ void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View bo
     active.guest_op = static_cast<unsigned>(ops.size());
     ops.push_back(op(head.nr, active.call.deputy, OMX_OP_GUEST_CALL));
     ops.insert(ops.end(), active.arena->after.begin(), active.arena->after.end());
-    if (ops.size() > OMX_MAX_OPS) return answer_without_deputy(head, id, -ENOMEM);
+    if (ops.size() > OMX_MAX_OPS) return answer_without_deputy(head, id, {.result = -ENOMEM});
     bool async = stops_its_caller(head.nr);
     t.active = std::move(active);
     post(t, ops, async);
@@ -177,22 +182,24 @@ void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_v
     t.active.reset();
     scratch_.clear();
     Writer w(scratch_);
-    encode_reply(active.call, head, w, attachment);
-    if (link_up_) link_.send(FrameType::reply, active.id, View(scratch_));
+    View tail;
+    if (attachment.empty()) tail = encode_reply_but_tail(active.call, head, w);
+    else encode_reply(active.call, head, w, attachment);
+    if (link_up_) link_.send(FrameType::reply, active.id, View(scratch_), Link::Priority::urgent, tail);
     auto& count = stats_.calls[active.call.nr];
-    count.bytes_in += scratch_.size() + sizeof(FrameHeader);
+    count.bytes_in += scratch_.size() + tail.size() + sizeof(FrameHeader);
     count.home_us += static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - active.since).count());
     if (setup_.trace_file) trace(t.tid, active.text, active.call.nr, head.result, where);
 }
 
 // An answer that no deputy had to be asked for.
-void Job::answer_without_deputy(const CallHead& head, uint64_t id, int64_t result) {
+void Job::answer_without_deputy(const CallHead& head, uint64_t id, const ReplyHead& reply) {
     HomeCall call{.tid = head.tid, .nr = head.nr, .guest = head.args};
     scratch_.clear();
     Writer w(scratch_);
-    encode_reply(call, {result, 0}, w);
+    encode_reply(call, reply, w);
     link_.send(FrameType::reply, id, View(scratch_));
-    if (setup_.trace_file) trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, result, "supervisor");
+    if (setup_.trace_file) trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, reply.result, "supervisor");
 }
 
 // The node asks for something that it may not ask for: a bug there, or worse. Nothing is run.

@@ -61,6 +61,7 @@ void Job::on_exec(HomeTid tid) {
     user_regs_struct regs = image->threads.at(0).regs;
     if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
     p->away = true;
+    tracee::die_with_supervisor(tid, true);
     p->away_since = std::chrono::steady_clock::now();
     p->emptying = emptying(*image);
     Bytes body = encode_frame(*image);
@@ -75,6 +76,7 @@ Result<Image> Job::capture(Process& p, HomeTid) {
 // A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec.
 void Job::stay_home(Process& p, const Error& why) {
     p.away = false;
+    tracee::die_with_supervisor(HomeTid(p.pid.value), false);
     stats_.processes.push_back({p.pid.value, p.program, "home", why.what, 0, 0, 0, 0});
     tracee::resume(HomeTid(p.pid.value));
 }
@@ -161,7 +163,7 @@ void Job::start_clone(Thread& t, const CallHead& head, uint64_t id) {
     ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     auto ops = clone_ops(head, active, *t.process->slots);
-    if (ops.empty()) return answer_without_deputy(head, id, -EAGAIN);
+    if (ops.empty()) return answer_without_deputy(head, id, {.result = -EAGAIN});
     if (setup_.trace_file) active.text = fmt::format("clone({:#x})", head.args[0]);
     t.active = std::move(active);
     post(t, ops, true);

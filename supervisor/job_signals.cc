@@ -47,7 +47,17 @@ void Job::on_signal(HomeTid tid, int signal) {
 void Job::deliver_to_guest(Thread& t, const siginfo_t& info) {
     // Process-directed signals stay so: the node's kernel chooses the thread, knowing masks that home may not (F3).
     HomeTid target = info.si_code == SI_TKILL ? t.tid : HomeTid(0);
-    if (link_up_) link_.send(FrameType::signal, 0, SignalFrame{t.process->pid, target, info});
+    if (!link_up_) return;
+    link_.send(FrameType::signal, 0, SignalFrame{t.process->pid, target, info});
+    // Its answer tells that the node has the signal; what the guest calls until then doesn't know of it (see on_call).
+    t.process->signals_on_their_way++;
+    link_.send(FrameType::ping, 0, KillFrame{t.process->pid});
+}
+
+void Job::on_signal_arrived(View body) {
+    auto about = KillFrame::decode(body);
+    if (!about) return link_lost(about.error());
+    if (auto p = process(about->pid); p && p->signals_on_their_way) p->signals_on_their_way--;
 }
 
 // The deputy's call must end now, with EINTR to the blob: whether it restarts is decided where the handler runs.

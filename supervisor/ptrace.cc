@@ -8,15 +8,19 @@ namespace {
 bool request(__ptrace_request what, HomeTid tid, const void* address, const void* data) {
     return ptrace(what, tid.value, address, data) == 0;
 }
+constexpr long kOptions = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC |
+                          PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD;
 const void* number(long n) { return reinterpret_cast<const void*>(n); }
 }  // namespace
 
 Status seize(HomePid pid) {
-    constexpr long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                             PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD;
-    if (!request(PTRACE_SEIZE, HomeTid(pid.value), nullptr, number(options)))
+    if (!request(PTRACE_SEIZE, HomeTid(pid.value), nullptr, number(kOptions)))
         return fail_errno(fmt::format("can't trace process {} (is it traced already, or does Yama forbid it?)", pid.value));
     return {};
+}
+
+bool die_with_supervisor(HomeTid t, bool die) {
+    return request(PTRACE_SETOPTIONS, t, nullptr, number(kOptions | (die ? PTRACE_O_EXITKILL : 0)));
 }
 
 bool resume(HomeTid t, int signal) { return request(PTRACE_CONT, t, nullptr, number(signal)); }

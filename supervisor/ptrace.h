@@ -8,8 +8,10 @@
 
 namespace omx::tracee {
 
-// Options: report forks, clones, execs and exits; syscall stops marked by SIGTRAP|0x80; killed with the supervisor.
+// Options: report forks, clones, execs and exits; syscall stops marked by SIGTRAP|0x80.
 Status seize(HomePid);
+// Whether it dies with the supervisor: a deputy must, for its memory is elsewhere; a process at home goes on (F15).
+bool die_with_supervisor(HomeTid, bool);
 bool resume(HomeTid, int signal = 0);
 bool resume_to_syscall_stop(HomeTid);
 bool single_step(HomeTid);
