@@ -15,8 +15,12 @@ HomeTid caller_of(uint64_t id) { return HomeTid(static_cast<pid_t>(id & 0x7fffff
 std::string describe(uint32_t nr, const CallArgs& args) {
     switch (nr) {
         case SYS_ioctl: case SYS_fcntl: return fmt::format("{}(…{:#x})", call_name(nr), args[1]);
-        case SYS_prctl: case SYS_arch_prctl: case SYS_clone: case SYS_unshare: return fmt::format("{}({:#x}…)", call_name(nr), args[0]);
-        case SYS_mmap: return fmt::format("mmap(…{}, {:#x}, {:#x}, {}…)", args[1], args[2], args[3], static_cast<int>(args[4]));
+        case SYS_prctl:
+        case SYS_arch_prctl:
+        case SYS_clone:
+        case SYS_unshare: return fmt::format("{}({:#x}…)", call_name(nr), args[0]);
+        case SYS_mmap:
+            return fmt::format("mmap(…{}, {:#x}, {:#x}, {}…)", args[1], args[2], args[3], static_cast<int>(args[4]));
         default: return find_row(nr) ? std::string(call_name(nr)) : fmt::format("system call {}", nr);
     }
 }
@@ -60,7 +64,10 @@ bool Worker::take_notification(Listener& l) {
 void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
     auto placement = place_of(nr, args);
     OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
-    if (nr == SYS_rt_sigsuspend && t.masked_args) { t.process->listener->proceed(notification); return; }      // see signals.cc
+    if (nr == SYS_rt_sigsuspend && t.masked_args) {      // made by us: see become_sigsuspend
+        t.process->listener->proceed(notification);
+        return;
+    }
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
         case Place::forward: case Place::tell: case Place::cached: forward(t, notification, nr, args); return;

@@ -3,10 +3,11 @@
 // write to the child's first stop, and the number is checked before the child runs.
 //
 // A child process is cloned with CLONE_PARENT, so that it is the worker's to reap and never signals a guest natively: a
-// guest waits for its children at home. (With CLONE_PARENT the kernel takes the exit signal from the caller's own, which
-// exec of the stub has made SIGCHLD: the worker hears of every end.)
+// guest waits for its children at home. (With CLONE_PARENT the kernel takes the exit signal from the caller's own,
+// which exec of the stub has made SIGCHLD: the worker hears of every end.)
 #include "remote/debug.h"
 #include "remote/worker.h"
+#include <algorithm>
 #include <csignal>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -15,45 +16,60 @@ namespace omx {
 namespace {
 
 constexpr int kMaxAttempts = 5;
-constexpr uint64_t kRedZoneBytes = 128;
+constexpr uint64_t kRedZoneBytes = 128, kCloneArgsOldestBytes = 64;
 // Never natively: they would hide the child from us, or are asked of home.
 constexpr uint64_t kStripped = CLONE_UNTRACED | CLONE_PTRACE;
 
 void restore_arguments(user_regs_struct& regs, const user_regs_struct& from) {
     regs.orig_rax = from.orig_rax;
-    regs.rdi = from.rdi, regs.rsi = from.rsi, regs.rdx = from.rdx, regs.r10 = from.r10, regs.r8 = from.r8, regs.r9 = from.r9;
+    regs.rdi = from.rdi, regs.rsi = from.rsi, regs.rdx = from.rdx, regs.r10 = from.r10, regs.r8 = from.r8,
+    regs.r9 = from.r9;
 }
 
 bool get_mask(HomeTid tid, uint64_t& mask) { return ptrace(PTRACE_GETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
 bool set_mask(HomeTid tid, uint64_t mask) { return ptrace(PTRACE_SETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
 
-abi::CloneArgs legacy(uint64_t flags, uint64_t stack = 0, uint64_t parent_tid = 0, uint64_t child_tid = 0, uint64_t tls = 0) {
-    return {.flags = flags & 0xffffff00u, .pidfd = parent_tid, .child_tid = child_tid, .parent_tid = parent_tid, .exit_signal = flags & 0xff,
-            .stack = stack, .stack_size = 0, .tls = tls, .set_tid = 0, .set_tid_size = 0, .cgroup = 0};
+abi::CloneArgs legacy(uint64_t flags, uint64_t stack = 0, uint64_t parent_tid = 0, uint64_t child_tid = 0,
+                      uint64_t tls = 0) {
+    abi::CloneArgs args{};
+    args.flags = flags & 0xffffff00u;
+    args.exit_signal = flags & 0xff;
+    args.stack = stack;
+    args.pidfd = args.parent_tid = parent_tid;           // clone(2) has one argument for both
+    args.child_tid = child_tid;
+    args.tls = tls;
+    return args;
 }
 
 }  // namespace
 
-// The same words for whichever of the four calls it is. nullopt: the call is over or the guest is being ended.
+// The struct of a clone3, in the kernel's own order of complaints: too small, too big, not readable. 0: fine, else an
+// errno.
+int Worker::read_clone_args(Thread& t, abi::CloneArgs& args) {
+    auto& r = t.at_stop;
+    std::array<std::byte, 4096> raw{};
+    if (r.rsi < kCloneArgsOldestBytes) return EINVAL;
+    if (r.rsi > raw.size()) return E2BIG;
+    t.process->memory.through(t.tid);
+    if (t.process->memory.read(GuestAddr(r.rdi), std::span(raw).first(r.rsi)) != r.rsi) return EFAULT;
+    std::memcpy(&args, raw.data(), sizeof args);
+    bool newer_words = std::any_of(raw.begin() + sizeof args, raw.end(), [](std::byte b) { return b != std::byte{0}; });
+    return newer_words ? E2BIG : 0;
+}
+
+// The same words for whichever of the four calls it is. nullopt: the call is over.
 std::optional<Worker::Clone> Worker::read_clone(Thread& t) {
     auto& r = t.at_stop;
     Clone c{.caller = t.tid};
-    auto& p = *t.process;
     switch (r.orig_rax) {
         case SYS_fork: c.args = legacy(SIGCHLD); break;
         case SYS_vfork: c.args = legacy(CLONE_VM | CLONE_VFORK | SIGCHLD); break;
         case SYS_clone: c.args = legacy(r.rdi, r.rsi, r.rdx, r.r10, r.r8); break;
-        default: {
-            std::array<std::byte, 4096> raw{};
-            p.memory.through(t.tid);
-            // The kernel's own order of complaints: too small, too big, not readable.
-            if (r.rsi < 64) { skip_held_call(t, -EINVAL); return std::nullopt; }
-            if (r.rsi > raw.size()) { skip_held_call(t, -E2BIG); return std::nullopt; }
-            if (p.memory.read(GuestAddr(r.rdi), std::span(raw).first(r.rsi)) != r.rsi) { skip_held_call(t, -EFAULT); return std::nullopt; }
-            std::memcpy(&c.args, raw.data(), sizeof c.args);
-            for (size_t i = sizeof c.args; i < r.rsi; i++)
-                if (raw[i] != std::byte{0}) { skip_held_call(t, -E2BIG); return std::nullopt; }
-        }
+        default:
+            if (int error = read_clone_args(t, c.args)) {
+                skip_held_call(t, -error);
+                return std::nullopt;
+            }
     }
     c.flags = c.args.flags | c.args.exit_signal;
     c.is_thread = c.args.flags & CLONE_THREAD;
@@ -66,7 +82,8 @@ void Worker::request_clone(Thread& t) {
     CallArgs asked{c->flags};
     auto placement = place_of(SYS_clone, asked);
     if (placement.place != Place::life) return lose(*t.process, SYS_clone, asked, placement.why);
-    if (c->args.set_tid_size) return lose(*t.process, SYS_clone, asked, "set_tid chooses a number that home must agree with");
+    if (c->args.set_tid_size)
+        return lose(*t.process, SYS_clone, asked, "set_tid chooses a number that home must agree with");
     if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
     clones_waiting_.push_back(t.tid);
     start_next_clone();
@@ -107,13 +124,14 @@ void Worker::run_clone(Thread& t) {
     if (c.is_thread && regs.orig_rax == SYS_clone) regs.rdi &= ~kStripped;
     // A pending signal would make the kernel's clone return early, after home's has succeeded: signals wait meanwhile.
     if (!get_mask(t.tid, c.mask) || !set_mask(t.tid, ~uint64_t{0}) || !tracee::set_registers(t.tid, regs)) return;
-    if (auto chosen = choose_next_id(setup_.ns_last_pid.get(), c.number.value); !chosen) return lose(*t.process, SYS_clone, {c.flags}, chosen.error().what);
+    if (auto chosen = choose_next_id(setup_.ns_last_pid.get(), c.number.value); !chosen)
+        return lose(*t.process, SYS_clone, {c.flags}, chosen.error().what);
     c.running = true;
     run_to_its_end(t);
 }
 
-// To the clone event, or to the end of the call if there is none. Even if its process is frozen: everybody else's clones
-// wait for this one, and both caller and child stop right behind it.
+// To the clone event, or to the end of the call if there is none. Even if its process is frozen: everybody else's
+// clones wait for this one, and both caller and child stop right behind it.
 void Worker::run_to_its_end(Thread& t) { tracee::request(PTRACE_SYSCALL, t.tid); }
 
 // fork, vfork and clone3 become clone; what clone can't say stays a clone3 with a struct of ours.
@@ -166,7 +184,8 @@ void Worker::finish_clone_if_ready() {
     if (!c.is_thread) {
         p.stage = Process::Stage::running;
         p.listener = parent.listener;
-        p.installed = c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
+        p.installed =
+            c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
     }
     // Both go on as if the call had been made as it was written: libc keeps values in the argument registers.
     user_regs_struct regs;
@@ -193,20 +212,22 @@ void Worker::wrong_number(Thread& caller) {
     OMX_DEBUG("{}: clone made {} instead of {}", caller.tid.value, c.event_child.value, c.number.value);
     if (c.is_thread || ++c.attempts > kMaxAttempts) {
         kill(c.event_child.value, SIGKILL);
-        return lose(*caller.process, SYS_clone, {c.flags}, fmt::format("the number {} is taken on this node", c.number.value));
+        return lose(*caller.process, SYS_clone, {c.flags},
+                    fmt::format("the number {} is taken on this node", c.number.value));
     }
     kill(c.event_child.value, SIGKILL);
     c.event_child = c.stopped_child = HomeTid();
     run_to_its_end(caller);
 }
 
-// At the end of a clone that made no child (the node's limits), that was interrupted, or whose child had a wrong number;
-// or of an exec of the stub that failed.
+// At the end of a clone that made no child (the node's limits), that was interrupted, or whose child had a wrong
+// number; or of an exec of the stub that failed.
 void Worker::on_call_end_stop(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return;
     if (auto it = restores_.find(t.process->pid); it != restores_.end() && it->second->is_exec)
-        return image_failed(t.process->pid, fmt::format("can't execute the stub: {}", std::strerror(static_cast<int>(-regs.rax))));
+        return image_failed(t.process->pid,
+                            fmt::format("can't execute the stub: {}", std::strerror(static_cast<int>(-regs.rax))));
     if (!clone_ || clone_->caller != t.tid) return resume(t);
     auto result = static_cast<int64_t>(regs.rax);
     OMX_DEBUG("{}: clone ended natively with {}", t.tid.value, result);
@@ -230,7 +251,8 @@ void Worker::undo_home_clone() {
     GuestProcess nobody;
     scratch_.clear();
     Writer w(scratch_);
-    if (encode_call(c.number, SYS_exit, {0}, nobody.memory, w)) link_.send(FrameType::call, ++last_call_ << 32, View(scratch_));
+    if (encode_call(c.number, SYS_exit, {0}, nobody.memory, w))
+        link_.send(FrameType::call, ++last_call_ << 32, View(scratch_));
 }
 
 // A clone has ended one way or another: who waited for it may go on.

@@ -20,7 +20,8 @@ Result<UniqueFd> fresh_memfd() {
 // Sealed, and through a descriptor that was opened read-only: a guest can't mprotect its mapping writable and change
 // what others map (kernels before 6.7 refuse even read-only shared mappings of a sealed file opened for writing).
 Result<UniqueFd> seal(UniqueFd file) {
-    if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) return fail_errno("sealing a memfd");
+    if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return fail_errno("sealing a memfd");
     UniqueFd reader(open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (!reader) return fail_errno("opening a memfd read-only");
     return reader;
@@ -68,7 +69,8 @@ void Contents::want(const FileKey& key, Done done) {
     }
     Fetch fetch{.key = key, .file = {}, .received = 0, .waiting = {}};
     fetch.waiting.push_back(std::move(done));
-    if (key.bytes > kMaxFileBytes) return fail_all(fetch, {fmt::format("a file of {} GiB is mapped", key.bytes >> 30), EFBIG});
+    if (key.bytes > kMaxFileBytes)
+        return fail_all(fetch, {fmt::format("a file of {} GiB is mapped", key.bytes >> 30), EFBIG});
     auto file = fresh_memfd();
     if (!file) return fail_all(fetch, file.error());
     fetch.file = std::move(*file);
@@ -86,10 +88,13 @@ Status Contents::on_data(uint64_t request, const FileData& data) {
     if (data.handle != f.key.handle || data.offset != f.received || data.data.size() > f.key.bytes - f.received)
         return fail("home sent a piece of a file that nobody asked for");
     bool failed = data.error != 0;
-    Error why = failed ? Error{fmt::format("home can't read the file: {}", std::strerror(data.error)), data.error} : Error{};
-    if (!failed && pwrite(f.file.get(), data.data.data(), data.data.size(), static_cast<off_t>(f.received)) != static_cast<ssize_t>(data.data.size())) {
+    Error why =
+        failed ? Error{fmt::format("home can't read the file: {}", std::strerror(data.error)), data.error} : Error{};
+    if (!failed && pwrite(f.file.get(), data.data.data(), data.data.size(), static_cast<off_t>(f.received)) !=
+                       static_cast<ssize_t>(data.data.size())) {
         failed = true;
-        why = {fmt::format("this node has no room for a file of {} bytes: {}", f.key.bytes, std::strerror(errno)), errno};
+        why = {fmt::format("this node has no room for a file of {} bytes: {}", f.key.bytes, std::strerror(errno)),
+               errno};
     }
     f.received += data.data.size();
     if (!failed && !data.last) return {};

@@ -1,5 +1,6 @@
 // execve: home's deputy really execs. If that works, the guest's thread, held before its own execve, executes the stub
-// instead, which ends all other threads and lets go of shared memory as every exec does; then the new image is restored.
+// instead, which ends all other threads and lets go of shared memory as every exec does; then the new image is
+// restored.
 #include "remote/debug.h"
 #include "remote/worker.h"
 #include "loader/capture.h"

@@ -22,7 +22,9 @@ void Worker::finish_mmap(Thread& t, const GuestCall& call, const Reply& reply) {
     auto key = FileKey::read(r);
     if (!r.finished()) return link_ended({"home's answer to mmap makes no sense", EPROTO});
     // Other guests' calls go on while the content comes. The thread may have died when it is here.
-    contents_.want(key, [this, tid = t.tid, call](Result<SharedFd> content) { install_and_proceed(tid, call, std::move(content)); });
+    contents_.want(key, [this, tid = t.tid, call](Result<SharedFd> content) {
+        install_and_proceed(tid, call, std::move(content));
+    });
 }
 
 void Worker::install_and_proceed(HomeTid tid, const GuestCall& call, Result<SharedFd> content) {
@@ -35,14 +37,15 @@ void Worker::install_and_proceed(HomeTid tid, const GuestCall& call, Result<Shar
     auto installed = p.listener->install(call.notification, (*content)->get(), number);
     if (!installed) {
         if (installed.error().code == ENOENT) return;                       // it has died
-        return lose(p, call.nr, call.args, fmt::format("{} (the node's limit of open files is too low?)", installed.error().what));
+        return lose(p, call.nr, call.args,
+                    fmt::format("{} (the node's limit of open files is too low?)", installed.error().what));
     }
     p.installed->insert(number);
     p.listener->proceed(call.notification);
 }
 
-// When the guest closes or replaces such a number the content must not stay pinned by it. Nobody but the guest can close
-// it, so something that costs nothing is put in its place.
+// When the guest closes or replaces such a number the content must not stay pinned by it. Nobody but the guest can
+// close it, so something that costs nothing is put in its place.
 void Worker::release_installed(Thread& t, const GuestCall& call) {
     auto& numbers = *t.process->installed;
     if (numbers.empty()) return;
@@ -50,11 +53,14 @@ void Worker::release_installed(Thread& t, const GuestCall& call) {
     switch (call.nr) {
         case SYS_close: first = last = static_cast<uint32_t>(call.args[0]); break;
         case SYS_dup2: case SYS_dup3: first = last = static_cast<uint32_t>(call.args[1]); break;
-        case SYS_close_range: first = static_cast<uint32_t>(call.args[0]), last = static_cast<uint32_t>(call.args[1]); break;
+        case SYS_close_range:
+            first = static_cast<uint32_t>(call.args[0]), last = static_cast<uint32_t>(call.args[1]);
+            break;
         default: return;
     }
     static const auto nothing = sealed_zeroes(0);
-    for (auto it = numbers.lower_bound(static_cast<int>(std::min<uint64_t>(first, INT32_MAX))); it != numbers.end() && static_cast<uint64_t>(*it) <= last;) {
+    for (auto it = numbers.lower_bound(static_cast<int>(std::min<uint64_t>(first, INT32_MAX)));
+         it != numbers.end() && static_cast<uint64_t>(*it) <= last;) {
         if (nothing) (void)t.process->listener->install(call.notification, nothing->get(), *it);
         it = numbers.erase(it);
     }

@@ -33,8 +33,10 @@ Result<FilterProgram> exported(void* ctx) {
     struct stat info{};
     if (fstat(file.get(), &info) < 0) return fail_errno("fstat");
     FilterProgram program(static_cast<size_t>(info.st_size) / sizeof(sock_filter));
-    if (pread(file.get(), program.data(), static_cast<size_t>(info.st_size), 0) != info.st_size) return fail_errno("read of the filter");
-    if (program.empty() || program.size() > BPF_MAXINSNS) return fail(fmt::format("the filter has {} instructions", program.size()));
+    if (pread(file.get(), program.data(), static_cast<size_t>(info.st_size), 0) != info.st_size)
+        return fail_errno("read of the filter");
+    if (program.empty() || program.size() > BPF_MAXINSNS)
+        return fail(fmt::format("the filter has {} instructions", program.size()));
     return program;
 }
 
@@ -44,7 +46,8 @@ Result<FilterProgram> build_filter() {
     Context ctx(seccomp_init(SCMP_ACT_NOTIFY));
     if (!ctx) return fail("libseccomp can't make a filter (2.5 or newer is needed)");
     // A guest that calls by the i386 or x32 entry can't be served by this table.
-    OMX_TRY(checked(seccomp_attr_set(ctx.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "foreign architectures"));
+    OMX_TRY(
+        checked(seccomp_attr_set(ctx.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "foreign architectures"));
     OMX_TRY(checked(seccomp_attr_set(ctx.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "binary tree"));
     for (const Row& row : rows()) OMX_TRY(add_row(ctx.get(), row));
     return exported(ctx.get());

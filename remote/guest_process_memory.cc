@@ -35,7 +35,8 @@ size_t ProcessMemory::write(GuestAddr to, View in) {
 
 bool ProcessMemory::write_forced(GuestAddr to, View in) {
     UniqueFd fd(open(fmt::format("/proc/{}/mem", tid_.value).c_str(), O_WRONLY | O_CLOEXEC));
-    return fd && pwrite(fd.get(), in.data(), in.size(), static_cast<off_t>(to.value)) == static_cast<ssize_t>(in.size());
+    return fd &&
+           pwrite(fd.get(), in.data(), in.size(), static_cast<off_t>(to.value)) == static_cast<ssize_t>(in.size());
 }
 
 size_t ProcessMemory::writable(GuestAddr at, size_t bytes) {
@@ -65,7 +66,8 @@ bool ProcessMemory::mapping_at(uint64_t address, Mapping& m) {
 bool ProcessMemory::mapping_from_text(uint64_t address, Mapping& m) {
     std::string text;
     char piece[16384];
-    for (ssize_t n; (n = pread(maps_.get(), piece, sizeof piece, static_cast<off_t>(text.size()))) > 0;) text.append(piece, static_cast<size_t>(n));
+    for (ssize_t n; (n = pread(maps_.get(), piece, sizeof piece, static_cast<off_t>(text.size()))) > 0;)
+        text.append(piece, static_cast<size_t>(n));
     auto entries = parse_maps(text);
     if (!entries) return false;
     for (auto& e : *entries)

@@ -11,7 +11,8 @@ void Worker::on_image(const ImageFrame& frame) {
     auto restore = std::make_unique<Restore>();
     auto& r = *restore;
     r.pid = frame.pid, r.tid = frame.tid, r.is_exec = frame.is_exec, r.serial = ++last_restore_;
-    if (restores_.contains(r.pid)) return link_ended({fmt::format("home sent two images for {} at once", r.pid.value), EPROTO});
+    if (restores_.contains(r.pid))
+        return link_ended({fmt::format("home sent two images for {} at once", r.pid.value), EPROTO});
     auto t = guests_.thread(r.tid);
     bool waits = t && t->process->pid == r.pid && t->call.id && !t->call.notification;
     if (r.is_exec ? !waits : guests_.process(r.pid) != nullptr) {
@@ -31,7 +32,9 @@ void Worker::on_image(const ImageFrame& frame) {
     if (r.missing == 0) return image_complete(r);
     auto files = r.image.files;                       // the restore may be gone after any of these
     for (size_t i = 0; i < files.size(); i++)
-        contents_.want(files[i], [this, pid = r.pid, serial = r.serial, i](Result<SharedFd> f) { file_arrived(pid, serial, i, std::move(f)); });
+        contents_.want(files[i], [this, pid = r.pid, serial = r.serial, i](Result<SharedFd> f) {
+            file_arrived(pid, serial, i, std::move(f));
+        });
 }
 
 void Worker::file_arrived(HomePid pid, uint64_t serial, size_t index, Result<SharedFd> file) {
@@ -122,11 +125,14 @@ Status Worker::hand_plan(Process& p, uint64_t notification) {
 
 void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args) {
     auto it = restores_.find(p.pid);
-    if (it == restores_.end() || !it->second->plan) return image_failed(p.pid, "the stub was ready before it had a plan");
+    if (it == restores_.end() || !it->second->plan)
+        return image_failed(p.pid, "the stub was ready before it had a plan");
     auto& r = *it->second;
     if (args[0] != 0) {
-        auto operation = args[1] < r.plan->operations.size() ? r.plan->operations[args[1]] : fmt::format("operation {}", args[1]);
-        return image_failed(p.pid, fmt::format("{}: {}", operation, std::strerror(static_cast<int>(-static_cast<int64_t>(args[0])))));
+        auto operation =
+            args[1] < r.plan->operations.size() ? r.plan->operations[args[1]] : fmt::format("operation {}", args[1]);
+        return image_failed(
+            p.pid, fmt::format("{}: {}", operation, std::strerror(static_cast<int>(-static_cast<int64_t>(args[0])))));
     }
     apply_limits(p.pid, r.image.limits);
     p.stage = Process::Stage::running;

@@ -34,7 +34,9 @@ bool Listener::answer(uint64_t id, int64_t result) const {
     return send({.id = id, .val = failed ? 0 : result, .error = failed ? static_cast<int32_t>(result) : 0, .flags = 0});
 }
 
-bool Listener::proceed(uint64_t id) const { return send({.id = id, .val = 0, .error = 0, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE}); }
+bool Listener::proceed(uint64_t id) const {
+    return send({.id = id, .val = 0, .error = 0, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+}
 
 bool Listener::valid(uint64_t id) const { return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
 

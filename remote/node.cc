@@ -67,7 +67,8 @@ std::string bound_address(int socket, const Address& wanted) {
     sockaddr_storage at{};
     socklen_t size = sizeof at;
     Address real = wanted;
-    if (getsockname(socket, reinterpret_cast<sockaddr*>(&at), &size) == 0)      // the port is at the same place in both families
+    // The port is at the same place in both families.
+    if (getsockname(socket, reinterpret_cast<sockaddr*>(&at), &size) == 0)
         real.port = ntohs(reinterpret_cast<sockaddr_in*>(&at)->sin_port);
     return real.text();
 }
@@ -146,7 +147,7 @@ void Node::start_session(UniqueFd socket) {
         return;
     }
     if (pid == 0) {
-        setsid();                                       // ^C at the node's terminal is for the daemon, which then ends us
+        setsid();      // ^C at the node's terminal is for the daemon, which then ends us
         if (!die_with_parent(daemon)) _exit(1);
         SessionSetup setup{std::move(socket), std::move(cache->second), std::move(news_writer), !options_.insecure};
         _exit(run_session(std::move(setup), options_));
@@ -194,7 +195,9 @@ void Node::end_sessions() {
 }  // namespace
 
 int node_main(const NodeOptions& options) {
-    LoopKind kind = options.link == "epoll" ? LoopKind::epoll : options.link == "io_uring" ? LoopKind::io_uring : LoopKind::automatic;
+    LoopKind kind = options.link == "epoll"      ? LoopKind::epoll
+                    : options.link == "io_uring" ? LoopKind::io_uring
+                                                 : LoopKind::automatic;
     auto loop = Loop::make(kind);
     Status done = loop ? Status() : Status(std::unexpected(loop.error()));
     if (done) {

@@ -71,9 +71,11 @@ Status unshare_namespaces() {
     uid_t uid = geteuid();
     gid_t gid = getegid();
     // Unsharing the user namespace in the same call makes us owner of all the others: that needs no privilege.
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
-        return fail_errno("this node can't make namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone or "
-                          "AppArmor's kernel.apparmor_restrict_unprivileged_userns may forbid it)");
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                CLONE_NEWCGROUP) < 0)
+        return fail_errno(
+            "this node can't make namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone or "
+            "AppArmor's kernel.apparmor_restrict_unprivileged_userns may forbid it)");
     // An ordinary user may map only itself, one line, and only after giving up setgroups(2). Mapping to the same number
     // rather than to 0 means that exec of the stub gives no capabilities back.
     OMX_TRY(write_file("/proc/self/setgroups", "deny"));
@@ -125,7 +127,8 @@ Status keep_descriptors_only(std::span<const int> keep) {
     unsigned next = STDERR_FILENO + 1;
     for (int fd : sorted) {
         if (fd < static_cast<int>(next)) continue;
-        if (static_cast<unsigned>(fd) > next && syscall(SYS_close_range, next, fd - 1, 0) < 0) return fail_errno("close_range");
+        if (static_cast<unsigned>(fd) > next && syscall(SYS_close_range, next, fd - 1, 0) < 0)
+            return fail_errno("close_range");
         next = static_cast<unsigned>(fd) + 1;
     }
     null.release();       // closed by the last close_range, or kept if it is one of `keep`
@@ -144,11 +147,13 @@ Result<uint32_t> pid_max_at_least(uint32_t wanted) {
     auto read_it = [&]() -> Result<uint32_t> {
         std::array<char, 32> text{};
         UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
-        if (!fd || read(fd.get(), text.data(), text.size() - 1) <= 0) return fail_errno(fmt::format("can't read {}", path));
+        if (!fd || read(fd.get(), text.data(), text.size() - 1) <= 0)
+            return fail_errno(fmt::format("can't read {}", path));
         return static_cast<uint32_t>(std::strtoul(text.data(), nullptr, 10));
     };
     auto now = read_it();
-    // Since 6.14 every pid namespace has a pid_max of its own, before that there was one for the machine: root's to raise.
+    // Since 6.14 every pid namespace has a pid_max of its own, before that there was one for the machine: root's to
+    // raise.
     if (now && *now < wanted && write_file(path, std::to_string(wanted))) now = read_it();
     return now;
 }

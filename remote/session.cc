@@ -55,9 +55,12 @@ int refuse_from_outside(UniqueFd socket, const std::string& reason) {
 
 Status check_peer(int socket) {
     auto uid = peer_uid(socket);
-    if (!uid) return fail(fmt::format("can't tell whose process connects ({}); a node serves its own user only, unless started with --insecure",
-                                      uid.error().what));
-    if (*uid != geteuid()) return fail(fmt::format("this node runs as user {} and serves no other; you are user {}", geteuid(), *uid));
+    if (!uid)
+        return fail(fmt::format(
+            "can't tell whose process connects ({}); a node serves its own user only, unless started with --insecure",
+            uid.error().what));
+    if (*uid != geteuid())
+        return fail(fmt::format("this node runs as user {} and serves no other; you are user {}", geteuid(), *uid));
     return {};
 }
 
@@ -71,14 +74,17 @@ Result<Hello> read_hello(Link& link) {
 // Why a guest of that home can't run here; nothing: it can.
 Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
     if (home.version != kProtocolVersion)
-        return fail(fmt::format("home speaks protocol {}, this node {}: install the same omxsup on both", home.version, kProtocolVersion));
+        return fail(fmt::format("home speaks protocol {}, this node {}: install the same omxsup on both", home.version,
+                                kProtocolVersion));
     auto pid_max = pid_max_at_least(home.pid_max);
     if (!pid_max) return std::unexpected(pid_max.error());
     ours.pid_max = *pid_max;
     if (*pid_max < home.pid_max)
-        return fail(fmt::format("home has process numbers up to {}, this node only up to {}: raise kernel.pid_max here", home.pid_max, *pid_max));
+        return fail(fmt::format("home has process numbers up to {}, this node only up to {}: raise kernel.pid_max here",
+                                home.pid_max, *pid_max));
     if (auto beyond = features_beyond(ours.cpu, home.cpu); !beyond.empty() && !options.ignore_cpu)
-        return fail(fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home", beyond));
+        return fail(
+            fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home", beyond));
     return {};
 }
 
@@ -165,7 +171,8 @@ int wait_for(pid_t worker) {
     for (;;) {
         int status;
         if (waitpid(worker, &status, WNOHANG) == worker) {
-            if (WIFSIGNALED(status) && !asked) complain(fmt::format("a worker was killed by signal {}", WTERMSIG(status)));
+            if (WIFSIGNALED(status) && !asked)
+                complain(fmt::format("a worker was killed by signal {}", WTERMSIG(status)));
             return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         }
         if (sigwaitinfo(&set, nullptr) != SIGTERM) continue;
@@ -189,20 +196,23 @@ int run_session(SessionSetup setup, const NodeOptions& options) {
     std::vector<int> keep{setup.socket.get()};
     for (auto* fd : {&setup.cache, &setup.news})
         if (*fd) keep.push_back(fd->get());
-    if (auto closed = keep_descriptors_only(keep); !closed) return refuse_from_outside(std::move(setup.socket), closed.error().what);
+    if (auto closed = keep_descriptors_only(keep); !closed)
+        return refuse_from_outside(std::move(setup.socket), closed.error().what);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_SETMASK, &set, nullptr);
     if (setup.check_uid)
-        if (auto fine = check_peer(setup.socket.get()); !fine) return refuse_from_outside(std::move(setup.socket), fine.error().what);
+        if (auto fine = check_peer(setup.socket.get()); !fine)
+            return refuse_from_outside(std::move(setup.socket), fine.error().what);
     int report[2];
     if (auto made = unshare_namespaces(); !made) return refuse_from_outside(std::move(setup.socket), made.error().what);
     if (pipe2(report, O_CLOEXEC) < 0) return refuse_from_outside(std::move(setup.socket), "no pipe");
     UniqueFd reader(report[0]), writer(report[1]);
     pid_t worker = fork();
-    if (worker < 0) return refuse_from_outside(std::move(setup.socket), fmt::format("can't make a worker: {}", strerror(errno)));
+    if (worker < 0)
+        return refuse_from_outside(std::move(setup.socket), fmt::format("can't make a worker: {}", strerror(errno)));
     if (worker == 0) {
         reader.reset();
         be_worker(std::move(setup), options, std::move(writer));

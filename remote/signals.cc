@@ -1,10 +1,10 @@
-// Signals come from home, where they arrived at the deputy. Here they are sent to the guest natively, so that the node's
-// kernel chooses the thread, and get their real siginfo at the delivery stop: a process may not send a siginfo that
-// claims to be from the kernel or somebody else (F2).
+// Signals come from home, where they arrived at the deputy. Here they are sent to the guest natively, so that the
+// node's kernel chooses the thread, and get their real siginfo at the delivery stop: a process may not send a siginfo
+// that claims to be from the kernel or somebody else (F2).
 //
 // A call that home's signal interrupted is answered with the kernel's own restart errno. That is only safe with a
-// PTRACE_INTERRUPT pending for that very thread (C): it makes the kernel look at signals, and so at the restart, even if
-// another thread gets the signal.
+// PTRACE_INTERRUPT pending for that very thread (C): it makes the kernel look at signals, and so at the restart, even
+// if another thread gets the signal.
 #include "remote/debug.h"
 #include "remote/worker.h"
 #include <algorithm>
@@ -49,10 +49,13 @@ void Worker::on_signal(const SignalFrame& frame) {
     if (!p || p->killed) return;
     OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
     // Ordinary signals of one kind merge while pending, as they do at home; what waits already keeps its siginfo.
-    bool merges = signal < kFirstRealTime && std::ranges::any_of(p->signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == frame.tid; });
+    bool merges = signal < kFirstRealTime && std::ranges::any_of(p->signals, [&](auto& s) {
+                      return s.info.si_signo == signal && s.tid == frame.tid;
+                  });
     if (!merges) p->signals.push_back({frame.tid, frame.info});
     p->last_signal[signal] = frame.info;
-    long sent = frame.tid.value ? syscall(SYS_tgkill, p->pid.value, frame.tid.value, signal) : kill(p->pid.value, signal);
+    long sent =
+        frame.tid.value ? syscall(SYS_tgkill, p->pid.value, frame.tid.value, signal) : kill(p->pid.value, signal);
     if (sent < 0 && !merges) p->signals.pop_back();
 }
 
@@ -84,7 +87,8 @@ void Worker::on_delivery(Thread& t, int signal) {
     siginfo_t info{};
     if (tracee::signal_info(t.tid, info) && ours(info)) {
         HomeTid wanted = info.si_code == SI_TKILL ? t.tid : HomeTid();
-        auto it = std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
+        auto it =
+            std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
         if (it != p.signals.end()) {
             info = it->info;
             p.signals.erase(it);
@@ -135,7 +139,9 @@ std::optional<uint64_t> Worker::temporary_mask(Thread& t, const GuestCall& call)
         case SYS_epoll_pwait: case SYS_epoll_pwait2: at = GuestAddr(call.args[4]); break;
         case SYS_pselect6: case SYS_io_pgetevents: {
             uint64_t pointer = 0;
-            if (!call.args[5] || memory.read(GuestAddr(call.args[5]), std::as_writable_bytes(std::span(&pointer, 1))) != sizeof pointer) return std::nullopt;
+            if (!call.args[5] ||
+                memory.read(GuestAddr(call.args[5]), std::as_writable_bytes(std::span(&pointer, 1))) != sizeof pointer)
+                return std::nullopt;
             at = GuestAddr(pointer);
             break;
         }

@@ -87,7 +87,8 @@ void Worker::rerun_held_call(Thread& t) {
 void Worker::resume(Thread& t, Resume how) {
     if (t.process->frozen) { t.held = how; return; }
     bool done = tracee::request(how.request, t.tid, 0, how.signal);
-    OMX_DEBUG("{}: resumed by {} with signal {}: {}", t.tid.value, how.request, how.signal, done ? "" : strerror(errno));
+    OMX_DEBUG("{}: resumed by {} with signal {}: {}", t.tid.value, how.request, how.signal,
+              done ? "" : strerror(errno));
 }
 
 // ---- ends ----
@@ -101,7 +102,9 @@ void Worker::on_thread_end(Thread& t) {
 
 void Worker::on_process_end(Process& p, int status, const rusage& usage) {
     using namespace std::chrono;
-    auto micros = [](const timeval& t) { return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_usec); };
+    auto micros = [](const timeval& t) {
+        return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_usec);
+    };
     auto pid = p.pid;
     if (p.stage != Process::Stage::running && !p.killed)
         p.image_error = WIFSIGNALED(status) ? fmt::format("the stub was killed by signal {}", WTERMSIG(status))
@@ -109,9 +112,15 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
     restores_.erase(pid);
     if (p.lost) link_.send(FrameType::lost, 0, LostFrame{pid, p.lost->first, p.lost->second});
     else if (p.image_error) link_.send(FrameType::image_done, 0, ImageDone{pid, *p.image_error});
-    else link_.send(FrameType::gone, 0, GoneFrame{.pid = pid, .wait_status = status, .user_us = micros(usage.ru_utime),
-                    .system_us = micros(usage.ru_stime), .max_rss_kib = static_cast<uint64_t>(usage.ru_maxrss),
-                    .wall_us = static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - p.since).count())});
+    else
+        link_.send(FrameType::gone, 0,
+                   GoneFrame{.pid = pid,
+                             .wait_status = status,
+                             .user_us = micros(usage.ru_utime),
+                             .system_us = micros(usage.ru_stime),
+                             .max_rss_kib = static_cast<uint64_t>(usage.ru_maxrss),
+                             .wall_us = static_cast<uint64_t>(
+                                 duration_cast<microseconds>(steady_clock::now() - p.since).count())});
     auto threads = p.threads;
     for (pid_t tid : threads)
         if (auto t = guests_.thread(HomeTid(tid))) call_over(*t);

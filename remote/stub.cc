@@ -46,7 +46,10 @@ void drop_all_capabilities() {
     // From here on every call is trapped. The listener's number travels in an argument that execve has no use for.
     register long r10 asm("r10") = listener;
     long failed;
-    asm volatile("syscall" : "=a"(failed) : "a"(SYS_execve), "D"(path), "S"(argv), "d"(envp), "r"(r10) : "rcx", "r11", "memory");
+    asm volatile("syscall"
+                 : "=a"(failed)
+                 : "a"(SYS_execve), "D"(path), "S"(argv), "d"(envp), "r"(r10)
+                 : "rcx", "r11", "memory");
     asm volatile("syscall" : : "a"(SYS_exit_group), "D"(kNoExec) : "rcx", "r11", "memory");
     __builtin_unreachable();
 }
@@ -60,15 +63,19 @@ void discard(pid_t child) {
 
 ListenerFlags listener_flags() {
     // Without a program the kernel gets as far as looking at the flags: EFAULT means that it knows them.
-    auto knows = [](unsigned flags) { return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT; };
+    auto knows = [](unsigned flags) {
+        return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT;
+    };
     unsigned best = SECCOMP_FILTER_FLAG_NEW_LISTENER | abi::kSeccompWaitKillableRecv;
     if (knows(best)) return {best, ""};
-    return {SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19): signals may make calls run twice"};
+    return {SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19): signals may make calls run twice"};
 }
 
 Status choose_next_id(int ns_last_pid, pid_t number) {
     auto text = std::to_string(number - 1);
-    if (pwrite(ns_last_pid, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) return fail_errno("can't write ns_last_pid");
+    if (pwrite(ns_last_pid, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+        return fail_errno("can't write ns_last_pid");
     return {};
 }
 
@@ -84,7 +91,8 @@ Status fork_stub(HomePid pid, int ns_last_pid, const FilterProgram& program, uns
         become_stub(reader.get(), program, flags);
     }
     auto give_up = [&](std::string why) { discard(child); return fail(std::move(why)); };
-    if (child != pid.value) return give_up(fmt::format("this node can't give a process the number {} (it is taken)", pid.value));
+    if (child != pid.value)
+        return give_up(fmt::format("this node can't give a process the number {} (it is taken)", pid.value));
     if (!tracee::seize(HomeTid(child))) return give_up(fmt::format("can't trace the stub: {}", strerror(errno)));
     if (write(writer.get(), "", 1) != 1) return give_up("can't start the stub");
     return {};

@@ -18,9 +18,15 @@ inline bool request(int what, HomeTid tid, long addr = 0, long data = 0) {
 inline bool seize(HomeTid tid) { return request(PTRACE_SEIZE, tid, 0, kOptions); }
 inline bool interrupt(HomeTid tid) { return request(PTRACE_INTERRUPT, tid); }
 inline bool registers(HomeTid tid, user_regs_struct& r) { return ptrace(PTRACE_GETREGS, tid.value, nullptr, &r) == 0; }
-inline bool set_registers(HomeTid tid, const user_regs_struct& r) { return ptrace(PTRACE_SETREGS, tid.value, nullptr, &r) == 0; }
-inline bool event_message(HomeTid tid, unsigned long& m) { return ptrace(PTRACE_GETEVENTMSG, tid.value, nullptr, &m) == 0; }
+inline bool set_registers(HomeTid tid, const user_regs_struct& r) {
+    return ptrace(PTRACE_SETREGS, tid.value, nullptr, &r) == 0;
+}
+inline bool event_message(HomeTid tid, unsigned long& m) {
+    return ptrace(PTRACE_GETEVENTMSG, tid.value, nullptr, &m) == 0;
+}
 inline bool signal_info(HomeTid tid, siginfo_t& i) { return ptrace(PTRACE_GETSIGINFO, tid.value, nullptr, &i) == 0; }
-inline bool set_signal_info(HomeTid tid, const siginfo_t& i) { return ptrace(PTRACE_SETSIGINFO, tid.value, nullptr, const_cast<siginfo_t*>(&i)) == 0; }
+inline bool set_signal_info(HomeTid tid, const siginfo_t& i) {
+    return ptrace(PTRACE_SETSIGINFO, tid.value, nullptr, const_cast<siginfo_t*>(&i)) == 0;
+}
 
 }  // namespace omx::tracee

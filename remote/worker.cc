@@ -60,7 +60,8 @@ void Worker::on_frame(const Frame& f) {
             return;
         }
         case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
-        default: return link_ended({fmt::format("home sent a {} frame, which only a node may send", name(f.type)), EPROTO});
+        default:
+            return link_ended({fmt::format("home sent a {} frame, which only a node may send", name(f.type)), EPROTO});
     }
 }
 
@@ -71,8 +72,8 @@ void Worker::link_ended(const Error& why) {
     loop_.unwatch_readable(link_.fd());
 }
 
-// Guests without a home must not go on, and none may be left when the worker has gone. In our own pid namespace -1 means
-// exactly our guests. Stopped and traced ones die of SIGKILL like all others.
+// Guests without a home must not go on, and none may be left when the worker has gone. In our own pid namespace -1
+// means exactly our guests. Stopped and traced ones die of SIGKILL like all others.
 void Worker::end_everything() {
     if (getpid() == 1) {
         kill(-1, SIGKILL);

@@ -101,6 +101,7 @@ private:
         int attempts = 0;
     };
     void request_clone(Thread&);
+    static int read_clone_args(Thread&, abi::CloneArgs&);
     std::optional<Clone> read_clone(Thread&);
     void start_next_clone();
     void on_clone_reply(Thread&, const Reply&);

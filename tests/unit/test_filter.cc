@@ -12,7 +12,8 @@ using namespace omx;
 
 namespace {
 
-constexpr uint32_t kNotify = SECCOMP_RET_USER_NOTIF, kAllow = SECCOMP_RET_ALLOW, kTrace = SECCOMP_RET_TRACE, kKill = SECCOMP_RET_KILL_PROCESS;
+constexpr uint32_t kNotify = SECCOMP_RET_USER_NOTIF, kAllow = SECCOMP_RET_ALLOW, kTrace = SECCOMP_RET_TRACE,
+                   kKill = SECCOMP_RET_KILL_PROCESS;
 
 const FilterProgram& program() {
     static const auto made = build_filter();

@@ -56,8 +56,10 @@ TEST_CASE("a worker sees an empty machine") {
     auto said = in_sandbox([] {
         std::string names;
         for (auto& e : std::filesystem::directory_iterator("/")) names += e.path().string() + " ";
-        return fmt::format("{}| {}| pid {}", names.find("/proc ") != names.npos && names.find("/stub ") != names.npos ? "proc and stub " : names,
-                           names.size() == 12 ? "nothing else " : names, getpid());
+        return fmt::format(
+            "{}| {}| pid {}",
+            names.find("/proc ") != names.npos && names.find("/stub ") != names.npos ? "proc and stub " : names,
+            names.size() == 12 ? "nothing else " : names, getpid());
     });
     if (unavailable(said)) return;
     CHECK(said == "proc and stub | nothing else | pid 1");
@@ -80,7 +82,9 @@ TEST_CASE("a worker holds one capability and none can be gained") {
         std::ifstream status("/proc/self/status");
         std::string result;
         for (std::string line; std::getline(status, line);)
-            if (line.starts_with("CapEff") || line.starts_with("CapBnd") || line.starts_with("CapInh") || line.starts_with("NoNewPrivs")) result += line + ";";
+            if (line.starts_with("CapEff") || line.starts_with("CapBnd") || line.starts_with("CapInh") ||
+                line.starts_with("NoNewPrivs"))
+                result += line + ";";
         return result;
     });
     if (unavailable(said)) return;
