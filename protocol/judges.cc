@@ -37,10 +37,7 @@ Placement place_mmap(const CallArgs& args) {
     if ((flags & MAP_ANONYMOUS) && (flags & MAP_HUGETLB))
         return {Place::home, "huge pages are reserved at home, the node may have none"};
     if (flags & MAP_ANONYMOUS) return {Place::local, {}};
-    // MAP_SHARED_VALIDATE is both bits of the type.
-    bool shared = flags & MAP_SHARED;
-    if (shared && (args[2] & PROT_WRITE))
-        return {Place::home, "a file mapped shared and writable can't be on two machines at once"};
+    // Shared ones too: home tries first, so that what is refused natively is refused; what it can't let away, it says.
     return {Place::life, "home opens the way to the file's content, the node maps it"};
 }
 

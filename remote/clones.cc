@@ -201,6 +201,7 @@ void Worker::finish_clone_if_ready() {
     set_mask(c.caller, c.mask);
     OMX_DEBUG("{}: made {} {}", c.caller.value, c.is_thread ? "thread" : "process", c.number.value);
     clone_.reset();
+    catch_up(p);
     resume(child);
     resume(*caller);
     clone_over();

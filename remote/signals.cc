@@ -46,6 +46,7 @@ void Worker::on_signal(const SignalFrame& frame) {
     int signal = frame.info.si_signo;
     if (signal < 1 || signal > 64 || signal == SIGKILL || signal == SIGSTOP)
         return link_ended({fmt::format("home sent signal {} as one to be handled", signal), EPROTO});
+    if (!p && clone_) early_signals_.push_back(frame);
     if (!p || p->killed) return;
     OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
     // Ordinary signals of one kind merge while pending, as they do at home; what waits already keeps its siginfo.
@@ -62,7 +63,20 @@ void Worker::on_signal(const SignalFrame& frame) {
 void Worker::on_kill(const KillFrame& frame) {
     if (auto p = guests_.process(frame.pid)) return kill_guest(*p);
     // Its image was still waiting for files: nothing of it runs.
-    if (restores_.erase(frame.pid)) link_.send(FrameType::gone, 0, GoneFrame{.pid = frame.pid, .wait_status = SIGKILL});
+    if (restores_.erase(frame.pid))
+        link_.send(FrameType::gone, 0, GoneFrame{.pid = frame.pid, .wait_status = SIGKILL});
+    else if (clone_)
+        early_kills_.push_back(frame.pid);
+}
+
+// A new process gets what home had to say to it before it was born here.
+void Worker::catch_up(Process& p) {
+    for (auto& frame : std::exchange(early_signals_, {})) {
+        if (frame.pid == p.pid) on_signal(frame);
+        else if (clone_) early_signals_.push_back(frame);
+    }
+    if (std::erase(early_kills_, p.pid)) kill_guest(p);
+    if (!clone_) early_kills_.clear();
 }
 
 // Job control at home: the deputy really stops, its guest is held. Threads that wait for home's answer stop when it

@@ -146,6 +146,10 @@ private:
     std::deque<HomePid> stubs_waiting_;                          // images whose files are here, for want of a turn
     std::deque<HomeTid> clones_waiting_;
     std::optional<Clone> clone_;
+    // What home said to a process that is still being made here: its reply and these cross with its birth.
+    std::vector<SignalFrame> early_signals_;
+    std::vector<HomePid> early_kills_;
+    void catch_up(Process&);
     uint64_t last_call_ = 0, last_restore_ = 0;
     uint64_t calls_on_the_way_ = 0;
     std::optional<Error> ended_;

@@ -2,6 +2,7 @@
 #include "loader/cpu.h"
 #include "supervisor/greeting.h"
 #include "supervisor/probe.h"
+#include "supervisor/stats.h"
 #include <chrono>
 #include <vector>
 
@@ -16,16 +17,6 @@ struct Line {
     std::string what;
     Finding finding;
 };
-
-std::string json_string(std::string_view text) {
-    std::string out = "\"";
-    for (char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", c);
-        else out += c;
-    }
-    return out + '"';
-}
 
 int64_t microseconds_since(Clock::time_point start) {
     return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
@@ -79,7 +70,8 @@ Result<std::vector<Line>> try_node(const std::string& text) {
     };
     auto best = round_trip_us(link);
     auto ready = fmt::format("connected in {} µs, ready for a job after {} µs", connect_us, hello_us);
-    lines.push_back({"way to the node", best ? found(fmt::format("round trip {} µs; {}", *best, ready)) : missing(best.error().what, "")});
+    auto way = best ? found(fmt::format("round trip {} µs; {}", *best, ready)) : missing(best.error().what, "");
+    lines.push_back({"way to the node", std::move(way)});
     return lines;
 }
 
@@ -89,7 +81,8 @@ std::vector<Line> examine(const DoctorOptions& options) {
         for (auto& probe : list) lines.push_back({std::string(probe.what), run_isolated(probe)});
     if (options.node.empty()) return lines;
     auto node = try_node(options.node);
-    if (!node) lines.push_back({"node", missing(node.error().what, "omxsup node --listen ADDR on that machine, as the same user")});
+    const char* remedy = "omxsup node --listen ADDR on that machine, as the same user";
+    if (!node) lines.push_back({"node", missing(node.error().what, remedy)});
     else lines.insert(lines.end(), node->begin(), node->end());
     return lines;
 }
@@ -105,8 +98,9 @@ void print_json(const std::vector<Line>& lines, bool usable) {
     fmt::print("{{\n  \"usable\": {},\n  \"findings\": [\n", usable);
     for (auto& line : lines) {
         auto& f = line.finding;
-        fmt::print(R"(    {{"what": {}, "state": "{}", "detail": {}, "remedy": {}}}{})", json_string(line.what), name(f.state),
-                   json_string(f.detail), json_string(f.remedy), &line == &lines.back() ? "\n" : ",\n");
+        fmt::print(R"(    {{"what": {}, "state": "{}", "detail": {}, "remedy": {}}})", json_string(line.what),
+                   name(f.state), json_string(f.detail), json_string(f.remedy));
+        fmt::print("{}", &line == &lines.back() ? "\n" : ",\n");
     }
     fmt::print("  ]\n}}\n");
 }

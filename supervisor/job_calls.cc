@@ -81,8 +81,8 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View b
     ActiveCall active{.id = id, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
-    if (!call) { link_lost(call.error()); return true; }
     if (own_arena_.unusual) return false;
+    if (!call) { link_lost(call.error()); return true; }
     auto result = run_directly(*call, copy.get());
     if (!result) return false;
     copy.reset();

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 namespace omx {
@@ -297,13 +298,31 @@ void Job::start_mmap(Thread& t, const CallHead& head, uint64_t id) {
     if (wait_inline(t, 300)) collect(t);
 }
 
+namespace {
+// Why a mapping that the kernel allows can't be made on another machine yet; empty: it can (F25).
+std::string_view cannot_be_away(const CallArgs& args, int file) {
+    if (!(args[3] & MAP_SHARED)) return {};
+    if (args[2] & PROT_WRITE) return "a file mapped shared and writable can't be on two machines at once";
+    // A copy may stand for the file only where nobody can change it unseen: by this descriptor or as another user.
+    struct stat st;
+    bool steady = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH)) &&
+                  (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    return steady ? "" : "a file mapped shared that somebody could change can't be on two machines at once";
+}
+}  // namespace
+
 void Job::finish_mmap(Thread& t, const ReplyHead& head) {
     if (head.result < 0 && head.result > -4096) return reply(t, head);
-    auto number = static_cast<int>(t.active->call.guest[4]);
+    auto args = t.active->call.guest;
+    auto number = static_cast<int>(args[4]);
     UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
     if (!file) return reply(t, {-EBADF, 0});                        // closed meanwhile by another thread
-    auto key = register_file(std::move(file));
-    if (!key) return end_guest_with_line(*t.process, fmt::format("mmap of descriptor {} can't be done away from home yet: {}", number, key.error().what));
+    auto why = cannot_be_away(args, file.get());
+    auto key = why.empty() ? register_file(std::move(file)) : fail(std::string(why));
+    if (!key) {
+        stats_.not_yet["mmap"]++;
+        return end_guest_with_line(*t.process, fmt::format("mmap(…{}, {:#x}, {:#x}, {}…) can't be done away from home yet: {}", args[1], args[2], args[3], number, key.error().what));
+    }
     Bytes attachment = encode_frame(*key);
     reply(t, {0, 0}, View(attachment));
 }

@@ -89,25 +89,40 @@ std::vector<SlotOp> SlotMemory::growth_for(const Big& big) {
 SlotArena::SlotArena(SlotMemory& memory, unsigned slot) : memory_(memory), slot_(slot) {}
 SlotArena::~SlotArena() { for (auto& b : bigs_) memory_.give_back(b); }
 
+SlotMemory::Big SlotArena::take(size_t bytes) {
+    auto big = memory_.take_big(bytes);
+    if (!big.ours) return big;
+    // One growth covers all of them, whatever their order: only the last matters.
+    auto growth = memory_.growth_for(big);
+    before.insert(before.end(), growth.begin(), growth.end());
+    bigs_.push_back(big);
+    chunk_open_ = false;
+    return big;
+}
+
 Arena::Piece SlotArena::allocate(size_t bytes, size_t alignment) {
-    size_t at = (used_ + alignment - 1) / alignment * alignment;
-    if (at + bytes <= kSlotDataBytes) {
+    auto round_up = [&](size_t n) { return (n + alignment - 1) / alignment * alignment; };
+    if (size_t at = round_up(used_); at + bytes <= kSlotDataBytes) {
         used_ = at + bytes;
         return {memory_.slot_data(slot_) + at, SlotMemory::slot_address(slot_) + OMX_PAGE + at};
     }
-    auto big = memory_.take_big(bytes);
-    if (!big.ours) return {};
-    for (auto& g : memory_.growth_for(big)) before.push_back(g);
-    bigs_.push_back(big);
-    return {big.ours, DeputyAddr(OMX_BIG_BASE + big.offset)};
+    // Many small pieces (a huge argument list) share chunks; each chunk costs an operation, so they double.
+    if (!chunk_open_ || round_up(chunk_used_) + bytes > bigs_.back().bytes) {
+        size_t chunk = std::max(bytes, chunk_open_ ? 2 * bigs_.back().bytes : 0);
+        if (bytes < kSlotDataBytes) chunk = std::max<size_t>(chunk, 4 * kSlotDataBytes);
+        if (!take(chunk).ours) return {};
+        chunk_used_ = 0;
+        chunk_open_ = true;
+    }
+    size_t at = round_up(chunk_used_);
+    chunk_used_ = at + bytes;
+    return {bigs_.back().ours + at, DeputyAddr(OMX_BIG_BASE + bigs_.back().offset + at)};
 }
 
 Arena::Piece SlotArena::allocate_before_guard(size_t bytes) {
     uint64_t pages = round_to_pages(bytes);
-    auto big = memory_.take_big(pages + OMX_PAGE);
+    auto big = take(pages + OMX_PAGE);
     if (!big.ours) return {};
-    for (auto& g : memory_.growth_for(big)) before.push_back(g);
-    bigs_.push_back(big);
     uint64_t guard = OMX_BIG_BASE + big.offset + pages;
     before.push_back(op(SYS_mprotect, {guard, OMX_PAGE, PROT_NONE, 0, 0, 0}, OMX_OP_STOP_ON_ERROR));
     after.push_back(op(SYS_mprotect, {guard, OMX_PAGE, PROT_READ | PROT_WRITE, 0, 0, 0}, OMX_OP_ALWAYS));

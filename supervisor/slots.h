@@ -62,8 +62,12 @@ public:
 private:
     SlotMemory& memory_;
     unsigned slot_;
-    size_t used_ = 0;
+    size_t used_ = 0;                    // of the slot's data area
+    size_t chunk_used_ = 0;              // of the last of `bigs_`, if that is a chunk for many pieces
+    bool chunk_open_ = false;
     std::vector<SlotMemory::Big> bigs_;
+
+    SlotMemory::Big take(size_t bytes);
 };
 
 SlotOp op(uint32_t nr, std::array<uint64_t, 6> args, uint32_t flags = 0);
