@@ -45,8 +45,9 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_option("--listen", p.node.listen, "HOST:PORT or unix:PATH")->required()->type_name("ADDR");
     node->add_option("--name", p.node.name, "Name to show (default: the host's)");
     node->add_flag("--low-latency", p.node.low_latency, "Keep the CPUs out of deep sleep (needs /dev/cpu_dma_latency)");
-    node->add_flag("--insecure", p.node.insecure, "Serve whoever connects: links aren't encrypted or authenticated yet");
-    node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")->transform(CLI::AsSizeValue(false));
+    node->add_flag("--insecure", p.node.insecure, "Serve whoever connects; links aren't encrypted yet");
+    node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")
+        ->transform(CLI::AsSizeValue(false));
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     add_link_option(*node, p.node.link);
     return node;

@@ -45,8 +45,8 @@ Result<Hello> greet(Link& link, const std::string& node, const Hello& ours) {
     auto hello = Hello::decode(frame->body);
     if (!hello) return std::unexpected(hello.error());
     if (hello->version != kProtocolVersion)
-        return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both", node,
-                                hello->version, kProtocolVersion));
+        return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both",
+                                node, hello->version, kProtocolVersion));
     return hello;
 }
 

@@ -44,9 +44,17 @@ std::string_view name(Finding::State state) {
     return state == State::ok ? "ok" : state == State::degraded ? "degraded" : "missing";
 }
 
-Finding found(std::string detail) { return {Finding::State::ok, std::move(detail), ""}; }
-Finding degraded(std::string to, std::string remedy) { return {Finding::State::degraded, std::move(to), std::move(remedy)}; }
-Finding missing(std::string why, std::string remedy) { return {Finding::State::missing, std::move(why), std::move(remedy)}; }
+Finding found(std::string detail) {
+    return {Finding::State::ok, std::move(detail), ""};
+}
+
+Finding degraded(std::string to, std::string remedy) {
+    return {Finding::State::degraded, std::move(to), std::move(remedy)};
+}
+
+Finding missing(std::string why, std::string remedy) {
+    return {Finding::State::missing, std::move(why), std::move(remedy)};
+}
 
 Finding run_isolated(const Probe& probe) {
     int ends[2];

@@ -65,7 +65,8 @@ Finding mapping_query() {
 
 Finding ring() {
     if (Loop::make(LoopKind::io_uring)) return found();
-    return degraded("the link waits by epoll", "sysctl kernel.io_uring_disabled=0; in a container: allow io_uring_setup(2)");
+    return degraded("the link waits by epoll",
+                    "sysctl kernel.io_uring_disabled=0; in a container: allow io_uring_setup(2)");
 }
 
 Finding fault_handling() {
@@ -74,13 +75,15 @@ Finding fault_handling() {
     UniqueFd full(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC)));
     UniqueFd user(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | kUserModeOnly)));
     if (full || device) return found("full (not used yet)");
-    if (user) return degraded("user mode only; not used yet: a migration will copy more before the guest starts", "access to /dev/userfaultfd");
-    return degraded("none; not used yet: a migration will copy all memory before the guest starts", "a kernel with CONFIG_USERFAULTFD");
+    if (user) return degraded("user mode only; not used yet (migration)", "access to /dev/userfaultfd");
+    return degraded("none; not used yet (migration)", "a kernel with CONFIG_USERFAULTFD");
 }
 
 Finding low_latency() {
-    if (UniqueFd(open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC))) return found("omxsup node --low-latency can keep CPUs awake");
-    return degraded("--low-latency can't be had: an idle CPU takes longer to wake", "sudo setfacl -m u:$USER:w /dev/cpu_dma_latency");
+    UniqueFd latency(open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC));
+    if (latency) return found("omxsup node --low-latency can keep CPUs awake");
+    return degraded("--low-latency can't be had: an idle CPU takes longer to wake",
+                    "sudo setfacl -m u:$USER:w /dev/cpu_dma_latency");
 }
 
 Finding descriptors() {
@@ -88,7 +91,8 @@ Finding descriptors() {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max >= kPlenty) return found(fmt::format("up to {}", limit.rlim_max));
-    return degraded(fmt::format("a guest can map files at descriptors below {} only", limit.rlim_max), "ulimit -Hn 524288");
+    return degraded(fmt::format("a guest can map files at descriptors below {} only", limit.rlim_max),
+                    "ulimit -Hn 524288");
 }
 
 // A directory of our own below our cgroup, made and removed.

@@ -19,10 +19,13 @@ std::string first_line(const char* path) {
 }
 
 std::string namespace_remedy() {
+    constexpr const char* kAppArmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    constexpr const char* kDebian = "/proc/sys/kernel/unprivileged_userns_clone";
     if (first_line("/proc/sys/user/max_user_namespaces") == "0") return "sudo sysctl user.max_user_namespaces=10000";
-    if (first_line("/proc/sys/kernel/unprivileged_userns_clone") == "0") return "sudo sysctl kernel.unprivileged_userns_clone=1";
-    if (first_line("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")
-        return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that allows omxsup userns";
+    if (first_line(kDebian) == "0") return "sudo sysctl kernel.unprivileged_userns_clone=1";
+    if (first_line(kAppArmor) == "1")
+        return "an AppArmor profile with `userns,` for omxsup, or: "
+               "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0";
     return "in a container: allow unshare(2) (its seccomp profile forbids it), or run the node outside";
 }
 
@@ -81,7 +84,7 @@ Finding choose_pids() {
 }
 
 Finding pid_numbers() {
-    return found(fmt::format("kernel.pid_max {} (a node's must reach its homes')", first_line("/proc/sys/kernel/pid_max")));
+    return found(fmt::format("up to {} (a node's must reach its homes')", first_line("/proc/sys/kernel/pid_max")));
 }
 
 constexpr Probe kProbes[] = {

@@ -98,7 +98,8 @@ Finding notification() {
     if (number < 0) return missing(fmt::format("no listener: {}", std::strerror(-number)), remedy);
     auto listener = take_descriptor(guest.pid, number);
     if (!listener) return missing(listener.error().what, remedy);
-    if (auto answered = answer_with_descriptor(listener->get()); !answered) return missing(answered.error().what, remedy);
+    auto answered = answer_with_descriptor(listener->get());
+    if (!answered) return missing(answered.error().what, remedy);
     if (guest.end() != 0) return missing("the guest got another answer than was sent", remedy);
     return found("a trapped call was answered with a descriptor");
 }
@@ -122,8 +123,9 @@ Finding sync_wake_up() {
 
 // Held at its call by the filter, then the registers say that it has been made.
 Status rewrite_call(pid_t pid) {
+    constexpr int kStop = SIGTRAP | PTRACE_EVENT_SECCOMP << 8;
     int status = 0;
-    if (waitpid(pid, &status, 0) != pid || status >> 8 != (SIGTRAP | PTRACE_EVENT_SECCOMP << 8)) return fail("no stop at the call");
+    if (waitpid(pid, &status, 0) != pid || status >> 8 != kStop) return fail("no stop at the call");
     user_regs_struct r{};
     if (ptrace(PTRACE_GETREGS, pid, nullptr, &r) != 0) return fail_errno("reading registers");
     r.orig_rax = ~0ull;
@@ -162,9 +164,10 @@ Finding trace_relative() {
     }
     prctl(PR_SET_PTRACER, supervisor);
     int result = -1;
-    if (write(go[1], "g", 1) != 1 || read(word[0], &result, sizeof result) != sizeof result) return missing("no answer", "");
+    bool answered = write(go[1], "g", 1) == 1 && read(word[0], &result, sizeof result) == sizeof result;
+    if (!answered) return missing("no answer", "");
     if (result == 0) return found("a process was traced by one it named, which is not its parent");
-    return missing(fmt::format("ptrace of the process that forked us: {} (is doctor itself traced?)", std::strerror(result)),
+    return missing(fmt::format("ptrace by a process we named: {} (is doctor itself traced?)", std::strerror(result)),
                    "sudo sysctl kernel.yama.ptrace_scope=1");
 }
 

@@ -9,7 +9,7 @@ int main(void) {
     pid_t child = fork();
     if (child == 0) {
         value = 2;
-        SAY("parent right %d, own pid new %d, pid is tid %d\n", getppid() == before, getpid() != before, getpid() == gettid());
+        SAY("parent right %d, pid new %d, is tid %d\n", getppid() == before, getpid() != before, getpid() == gettid());
         pid_t me = getpid();
         write(ends[1], &me, sizeof me);
         write(fd, "child", 5);

@@ -62,7 +62,8 @@ static void udp(void) {
     TRY(recvfrom(to, text[0], 32, 0, (void *)&who, &size));
     IS(who.sin_family == AF_INET && size == sizeof who);
     struct iovec room[2] = {{text[1], 32}, {text[2], 32}};
-    struct mmsghdr in[2] = {{.msg_hdr = {.msg_iov = &room[0], .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = &room[1], .msg_iovlen = 1}}};
+    struct mmsghdr in[2] = {{.msg_hdr = {.msg_iov = &room[0], .msg_iovlen = 1}},
+                            {.msg_hdr = {.msg_iov = &room[1], .msg_iovlen = 1}}};
     TRY(recvmmsg(to, in, 2, 0, NULL));
     SAY("[%s] [%s] [%s] %u\n", text[0], text[1], text[2], in[1].msg_len);
     TRY(recv(from, text[0], 32, 0));

@@ -22,7 +22,8 @@ int main(void) {
     kill(getpid(), SIGUSR2);
     kill(getpid(), SIGUSR2);
     sigpending(&pending);
-    SAY("pending %d %d, got %d %d\n", sigismember(&pending, SIGUSR1), sigismember(&pending, SIGUSR2), got[SIGUSR1], got[SIGUSR2]);
+    SAY("pending %d %d\n", sigismember(&pending, SIGUSR1), sigismember(&pending, SIGUSR2));
+    SAY("got %d %d\n", got[SIGUSR1], got[SIGUSR2]);
     sigprocmask(SIG_UNBLOCK, &blocked, NULL);
     SAY("got %d %d\n", got[SIGUSR1], got[SIGUSR2]);
     sigprocmask(SIG_BLOCK, &blocked, NULL);

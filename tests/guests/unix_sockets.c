@@ -11,7 +11,8 @@ static void pass_descriptor(void) {
     int file = open("passed", O_RDWR | O_CREAT, 0600);
     union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = {0};
     struct iovec part = {"with a file", 11};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
+                             .msg_control = control.space, .msg_controllen = sizeof control.space};
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     *head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
     memcpy(CMSG_DATA(head), &file, sizeof file);

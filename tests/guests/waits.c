@@ -19,7 +19,8 @@ int main(void) {
     guest_say_status("child", status);
     kill(child, SIGKILL);
     TRY(waitid(P_PID, child, &info, WEXITED | WNOWAIT));
-    SAY("waitid: same pid %d code %d status %d signal %d\n", info.si_pid == child, info.si_code, info.si_status, info.si_signo);
+    SAY("waitid: its pid %d code %d status %d signal %d\n", info.si_pid == child, info.si_code, info.si_status,
+        info.si_signo);
     struct rusage usage;
     IS(wait4(child, &status, 0, &usage) == child);
     guest_say_status("child", status);

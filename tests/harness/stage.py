@@ -10,7 +10,8 @@ from . import processes
 from .node import Node
 from .outcome import Outcome, files_below
 
-MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"], "epoll": ["--on", "--link=epoll"]}
+MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"],
+         "epoll": ["--on", "--link=epoll"]}
 
 
 class TimedOut(Exception):
@@ -37,8 +38,8 @@ class Stage:
 
     def environment(self):
         # A fixed one: the same output whoever calls, and nothing of the caller's leaks into a comparison.
-        return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": self.work, "LANG": "C.UTF-8", "TZ": "UTC",
-                "TMPDIR": self.work, "USER": self.user.name}
+        return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": self.work, "LANG": "C.UTF-8",
+                "TZ": "UTC", "TMPDIR": self.work, "USER": self.user.name}
 
     def node(self, options=()):
         if options not in self.nodes:
@@ -65,7 +66,8 @@ class Stage:
         self.user.give(self.work)
 
     def start(self, words, **streams):
-        how = {"cwd": self.work, "env": self.environment(), "start_new_session": True, "preexec_fn": self._prepare, "umask": 0o022}
+        how = {"cwd": self.work, "env": self.environment(), "start_new_session": True, "preexec_fn": self._prepare,
+               "umask": 0o022}
         return subprocess.Popen(words, **how | streams)
 
     def _prepare(self):

@@ -69,7 +69,7 @@ class Context:
         if word != b"ready":
             status, out, err = self.end(process, b"")
             raise RuntimeError(f"{mode}: outsider said {line!r}, then {out!r} {err!r}, status {status}")
-        self.expect(int(pid) == process.pid, f"{mode}: the guest says its pid is {int(pid)}, at home it is {process.pid}")
+        self.expect(int(pid) == process.pid, f"{mode}: the guest's pid is {int(pid)}, its deputy's {process.pid}")
         return process
 
 
@@ -86,8 +86,8 @@ def read_line(fd, timeout_s):
 
 
 def case_arguments_that_make_no_sense(ctx):
-    for words in [], ["run"], ["run", "--nonsense", "true"], ["run", "--home", "--local-node", "true"], ["node"], ["fly"]:
-        ctx.expect_failure([ctx.stage.omxsup, *words], 125)
+    for line in "", "run", "run --nonsense true", "run --home --local-node true", "node", "fly":
+        ctx.expect_failure([ctx.stage.omxsup, *line.split()], 125)
     ctx.expect_failure([ctx.stage.omxsup, "run", "--on=nonsense", "true"], 125)
 
 
@@ -130,7 +130,7 @@ def case_standard_input_and_pipes(ctx):
     data = bytes(range(256)) * 4000
     for mode in FAR_MODES:
         status, out, err = ctx.run(ctx.stage.words(mode, ["cat"]), data)
-        ctx.expect((status, out == data, err) == (0, True, b""), f"{mode}: cat ended with {status}, {len(out)} bytes, {err!r}")
+        ctx.expect((status, out == data, err) == (0, True, b""), f"{mode}: cat: {status}, {len(out)} bytes, {err!r}")
         line = " ".join(ctx.stage.words(mode, ["yes"])) + " 2>&1 | head -n 1"
         status, out, err = ctx.run(["sh", "-c", line])
         ctx.expect((status, out) == (0, b"y\n"), f"{mode}: yes | head gave {status} {out!r} {err!r}")
@@ -180,7 +180,8 @@ def case_death_by_a_signal_from_outside(ctx):
                 process = ctx.outsider(mode, *arguments)
                 process.send_signal(number)
                 status, out, err = ctx.end(process)
-                ctx.expect((status, out, err) == (-number, b"", b""), f"{mode} {arguments} {number!r}: {status} {out!r} {err!r}")
+                ctx.expect((status, out, err) == (-number, b"", b""),
+                           f"{mode} {arguments} {number!r}: {status} {out!r} {err!r}")
 
 
 def wait_for_state(process, options, patience_s=5):
@@ -216,7 +217,7 @@ def case_stop_and_continue_from_outside(ctx):
         ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode}: stopped, but something still computes")
         process.send_signal(signal.SIGCONT)
         status = wait_for_state(process, os.WCONTINUED)
-        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode}: the parent sees no continuation, but {status}")
+        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode}: the parent sees no SIGCONT, but {status}")
         process.send_signal(signal.SIGTERM)
         ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode}: not dead of SIGTERM after it was continued")
 
@@ -251,7 +252,8 @@ def case_keys_of_a_terminal(ctx):
 
 
 def case_terminal_of_a_job(ctx):
-    pid, master = in_terminal(ctx, ctx.stage.words("remote", ["sh", "-c", "tty | cut -c1-9; stty -echo; read x; echo \"got $x\""]))
+    script = "tty | cut -c1-9; stty -echo; read x; echo \"got $x\""
+    _, master = in_terminal(ctx, ctx.stage.words("remote", ["sh", "-c", script]))
     ctx.expect(read_line(master, 10) == b"/dev/pts/\r\n", "no terminal")
     time.sleep(0.1)
     os.write(master, b"typed\n")
@@ -295,11 +297,12 @@ def case_supervisor_killed_in_the_middle(ctx):
 
 
 def case_calls_that_are_not_yet_done_away(ctx):
-    code = "import mmap, sys; print('before', flush=True); open('f', 'wb').write(b'x' * 4096); f = open('f', 'r+b'); mmap.mmap(f.fileno(), 0)"
+    code = ("import mmap; print('before', flush=True); open('f', 'wb').write(b'x' * 4096)\n"
+            "f = open('f', 'r+b'); mmap.mmap(f.fileno(), 0); print('behind')")
     for mode in FAR_MODES:
         status, out, err = ctx.run(ctx.stage.words(mode, ["/usr/bin/python3", "-c", code]))
         ctx.expect((status, out) == (125, b"before\n"), f"{mode}: {status} {out!r}")
-        ctx.expect(re.fullmatch(rb"omxsup: mmap\([^\n]*not? [^\n]*home[^\n]*\n|omxsup: [^\n]*mmap[^\n]*home[^\n]*\n", err), f"{mode}: {err!r}")
+        ctx.expect(re.fullmatch(rb"omxsup: [^\n]*mmap[^\n]*home[^\n]*\n", err), f"{mode}: {err!r}")
 
 
 def case_home_traces_nobody(ctx):
@@ -313,14 +316,16 @@ def case_ten_jobs_on_one_node(ctx):
     jobs = [ctx.start([*words, str(number)]) for number in range(10)]
     for number, job in enumerate(jobs):
         out, err = job.communicate(timeout=ctx.stage.timeout_s)
-        ctx.expect((job.returncode, out, err) == (0, b"1\n2\n3\n%d\n" % number, b""), f"job {number}: {job.returncode} {out!r} {err!r}")
+        ctx.expect((job.returncode, out, err) == (0, b"1\n2\n3\n%d\n" % number, b""),
+                   f"job {number}: {job.returncode} {out!r} {err!r}")
     ctx.complaints += ctx.stage.leftover_processes()
 
 
 def case_each_way_to_wait_on_the_link(ctx):
     for kind in "io_uring", "epoll":
         node = ctx.stage.node(("--link=" + kind,))
-        status, out, err = ctx.run([ctx.stage.omxsup, "run", "--link=" + kind, "--on=" + node.address, "--", "sh", "-c", "echo a | cat"])
+        words = [ctx.stage.omxsup, "run", "--link=" + kind, "--on=" + node.address, "--", "sh", "-c", "echo a | cat"]
+        status, out, err = ctx.run(words)
         if kind == "io_uring" and b"io_uring" in err:
             continue                                             # switched off on this machine: doctor says so
         ctx.expect((status, out, err) == (0, b"a\n", b""), f"{kind}: {status} {out!r} {err!r}")
@@ -329,8 +334,10 @@ def case_each_way_to_wait_on_the_link(ctx):
 def case_disk_full_at_home(ctx):
     if os.getuid() != 0:
         ctx.skip("only root can mount a small file system")
-    script = "dd if=/dev/zero of=full bs=4k 2>&1 | grep -v copied; echo x >> full; echo $?; wc -c < full; rm full; echo works > full; cat full"
-    wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=128k,mode=777 none "$PWD" && cd "$PWD" && exec "$@"', "sh"]
+    script = ("dd if=/dev/zero of=full bs=4k 2>&1 | grep -v copied; echo x >> full; echo $?; wc -c < full; "
+              "rm full; echo works > full; cat full")
+    mount = 'mount -t tmpfs -o size=128k,mode=777 none "$PWD" && cd "$PWD" && exec "$@"'
+    wrapper = ["unshare", "--mount", "sh", "-c", mount, "sh"]
     results = {}
     for mode in ("native", *FAR_MODES):
         words = ctx.stage.words(mode, ["sh", "-c", script])
@@ -379,15 +386,17 @@ def case_two_hosts_over_tcp(ctx):
         hosts = Hosts()
     except (subprocess.CalledProcessError, OSError) as e:
         ctx.skip(f"no virtual network here: {e}")
-    node = ctx.start([*hosts.node, *as_user(ctx.user), ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure"],
-                     stdin=subprocess.DEVNULL, preexec_fn=None)
+    listen = [ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure"]
+    node = ctx.start([*hosts.node, *as_user(ctx.user), *listen], stdin=subprocess.DEVNULL, preexec_fn=None)
     try:
         far = [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", "--on=10.99.0.2:7117", "--"]
         script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
         end = time.monotonic() + 5
         while subprocess.run([*hosts.home, "bash", "-c", "exec 2> /dev/null 3<> /dev/tcp/10.99.0.2/7117"]).returncode:
-            if node.poll() is not None or time.monotonic() > end:
-                return [f"the node did not listen: {node.communicate()}"] if node.poll() is not None else ["no connection in 5 s"]
+            if node.poll() is not None:
+                return [f"the node did not listen: {node.communicate()}"]
+            if time.monotonic() > end:
+                return ["no connection in 5 s"]
             time.sleep(0.02)
         native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
         wanted = native.communicate()[0]
