@@ -2,6 +2,7 @@
 #include "loader/file_cache.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
+#include "remote/pass_socket.h"
 #include "remote/sandbox.h"
 #include "remote/session.h"
 #include <csignal>
@@ -20,6 +21,7 @@ namespace {
 
 constexpr int kOurFailure = 125;
 constexpr int kPatienceMs = 3000;              // for sessions to end when the node does
+constexpr int64_t kSpareDelayUs = 200'000;      // a new spare session is made when the job that took the last one has begun
 
 // A session as the daemon knows it.
 struct Session {
@@ -39,7 +41,8 @@ public:
 private:
     void on_signal();
     void on_connection();
-    void start_session(UniqueFd socket);
+    void make_spare();
+    void refuse(UniqueFd socket, const std::string& why);
     void on_news(pid_t);
     void on_cache_request(pid_t);
     void drop_cache(Session&);
@@ -50,6 +53,9 @@ private:
     FileCache cache_;
     UniqueFd listener_, signals_, latency_;
     std::map<pid_t, Session> sessions_;
+    // Making namespaces takes milliseconds: one session, its worker locked in already, waits for the next connection.
+    pid_t spare_ = 0;
+    UniqueFd spare_door_;
     bool ending_ = false;
 };
 
@@ -91,6 +97,7 @@ Status Node::start() {
     std::signal(SIGPIPE, SIG_IGN);
     signals_.reset(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
     if (!signals_) return fail_errno("signalfd");
+    make_spare();                              // before anybody can see that we listen
     auto listener = listen_on(*address);
     if (!listener) return std::unexpected(listener.error());
     listener_ = std::move(*listener);
@@ -105,8 +112,11 @@ Status Node::start() {
 }
 
 Status Node::serve() {
-    while (!ending_)
-        if (auto turn = loop_.run_once(); !turn) return std::unexpected(turn.error());
+    while (!ending_) {
+        auto turn = loop_.run_once(spare_ ? -1 : kSpareDelayUs);
+        if (!turn) return std::unexpected(turn.error());
+        if (!*turn && !spare_) make_spare();
+    }
     return {};
 }
 
@@ -125,38 +135,56 @@ void Node::reap() {
         if (it->second.news) loop_.unwatch_readable(it->second.news.get());
         drop_cache(it->second);
         sessions_.erase(it);
+        if (pid == spare_) spare_ = 0;
     }
 }
 
 void Node::on_connection() {
     UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (socket) start_session(std::move(socket));
+    if (!socket) return;
+    if (!options_.insecure)
+        if (auto fine = check_peer(socket.get()); !fine) return refuse(std::move(socket), fine.error().what);
+    if (!spare_) make_spare();
+    if (!spare_) return refuse(std::move(socket), "the node can't make another process or descriptor");
+    auto passed = pass_socket(spare_door_.get(), socket.get());
+    spare_ = 0;
+    spare_door_.reset();
+    if (!passed) refuse(std::move(socket), passed.error().what);
 }
 
-void Node::start_session(UniqueFd socket) {
+// Waiting until the peer has read it is a child's business.
+void Node::refuse(UniqueFd socket, const std::string& why) {
+    if (fork() == 0) _exit(refuse_peer(std::move(socket), why));
+}
+
+void Node::make_spare() {
     auto cache = cache_socketpair();
-    int news[2];
+    int news[2], doors[2];
     if (!cache || pipe2(news, O_CLOEXEC | O_NONBLOCK) < 0) {
-        fmt::print(stderr, "omxsup node: can't take a connection: no descriptors left\n");
+        fmt::print(stderr, "omxsup node: no descriptors left\n");
         return;
     }
     UniqueFd news_reader(news[0]), news_writer(news[1]);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, doors) < 0) return;
+    UniqueFd our_door(doors[0]), its_door(doors[1]);
     pid_t daemon = getpid(), pid = fork();
     if (pid < 0) {
-        fmt::print(stderr, "omxsup node: can't take a connection: {}\n", strerror(errno));
+        fmt::print(stderr, "omxsup node: can't make a session: {}\n", strerror(errno));
         return;
     }
     if (pid == 0) {
         setsid();      // ^C at the node's terminal is for the daemon, which then ends us
         if (!die_with_parent(daemon)) _exit(1);
-        SessionSetup setup{std::move(socket), std::move(cache->second), std::move(news_writer), !options_.insecure};
-        _exit(run_session(std::move(setup), options_));
+        _exit(run_session({.socket = {}, .door = std::move(its_door), .cache = std::move(cache->second),
+                           .news = std::move(news_writer)}, options_));
     }
     auto& s = sessions_[pid];
     s.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     s.cache = std::move(cache->first);
     s.news = std::move(news_reader);
     loop_.watch_readable(s.news.get(), [this, pid] { on_news(pid); });
+    spare_ = pid;
+    spare_door_ = std::move(our_door);
 }
 
 // Which home it is says the worker, after the hello: only then its requests to the cache are served.
@@ -184,6 +212,7 @@ void Node::drop_cache(Session& s) {
 
 void Node::end_sessions() {
     loop_.unwatch_readable(listener_.get());
+    spare_door_.reset();                       // it sees its end
     for (int signal : {SIGTERM, SIGKILL}) {
         for (auto& [pid, s] : sessions_) syscall(SYS_pidfd_send_signal, s.pidfd.get(), signal, nullptr, 0);
         auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
@@ -214,7 +243,7 @@ int node_main(const NodeOptions& options) {
 int embedded_node(int socket, const NodeOptions& options) {
     if (!die_with_parent(getppid())) return 1;
     // The peer is our parent: no need to ask who it is.
-    return run_session({.socket = UniqueFd(socket), .cache = {}, .news = {}, .check_uid = false}, options);
+    return run_session({.socket = UniqueFd(socket), .door = {}, .cache = {}, .news = {}}, options);
 }
 
 }  // namespace omx

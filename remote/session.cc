@@ -1,6 +1,7 @@
 #include "remote/session.h"
 #include "loader/cpu.h"
 #include "remote/debug.h"
+#include "remote/pass_socket.h"
 #include "remote/sandbox.h"
 #include "remote/worker.h"
 #include <csignal>
@@ -42,26 +43,6 @@ void refuse(Link& link, const std::string& reason) {
     link.send(FrameType::refuse, 0, Refuse{reason});
     (void)link.flush(1000);
     let_peer_read(link.fd());
-}
-
-// By the session process itself, when there is no worker that could.
-int refuse_from_outside(UniqueFd socket, const std::string& reason) {
-    auto loop = Loop::make(LoopKind::epoll);
-    if (!loop) return 1;
-    Link link(plain_channel(std::move(socket)), **loop);
-    refuse(link, reason);
-    return 1;
-}
-
-Status check_peer(int socket) {
-    auto uid = peer_uid(socket);
-    if (!uid)
-        return fail(fmt::format(
-            "can't tell whose process connects ({}); a node serves its own user only, unless started with --insecure",
-            uid.error().what));
-    if (*uid != geteuid())
-        return fail(fmt::format("this node runs as user {} and serves no other; you are user {}", geteuid(), *uid));
-    return {};
 }
 
 Result<Hello> read_hello(Link& link) {
@@ -123,7 +104,7 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     return ended ? 0 : 1;
 }
 
-Result<WorkerSetup> lock_in(const SessionSetup& setup, int report) {
+Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
     WorkerSetup w;
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
@@ -136,7 +117,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report) {
     auto flags = listener_flags();
     w.listener_flags = flags.flags;
     if (!flags.without.empty()) complain(fmt::format("this kernel lacks {}", flags.without));
-    std::vector<int> keep{setup.socket.get(), w.ns_last_pid.get(), report};
+    std::vector<int> keep{door, w.ns_last_pid.get(), report};
     if (setup.cache) keep.push_back(setup.cache.get());
     if (setup.news) keep.push_back(setup.news.get());
     OMX_TRY(keep_descriptors_only(keep));
@@ -144,20 +125,24 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report) {
     return w;
 }
 
-[[noreturn]] void be_worker(SessionSetup setup, const NodeOptions& options, UniqueFd report) {
-    prctl(PR_SET_NAME, "omxsup-worker");
+[[noreturn]] void be_worker(SessionSetup setup, const NodeOptions& options, UniqueFd report, UniqueFd door) {
+    prctl(PR_SET_NAME, "omxsup-spare");
     std::signal(SIGTERM, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    auto ready = lock_in(setup, report.get());
+    auto ready = lock_in(setup, report.get(), door.get());
     if (!ready) {
         auto& why = ready.error().what;
         if (write(report.get(), why.data(), why.size()) < 0) complain(why);
         _exit(1);
     }
     report.reset();
+    setup.socket = take_socket(door.get());
+    if (!setup.socket) _exit(0);
+    door.reset();
+    prctl(PR_SET_NAME, "omxsup-worker");
     _exit(serve(std::move(setup), options, std::move(*ready)));
 }
 
@@ -181,7 +166,52 @@ int wait_for(pid_t worker) {
     }
 }
 
+// Makes the namespaces and the worker in them, and waits until it has locked itself in. Returns the door over which
+// it takes its link.
+Result<UniqueFd> start_worker(SessionSetup& setup, const NodeOptions& options, pid_t& worker) {
+    OMX_TRY(unshare_namespaces());
+    int report[2], doors[2];
+    if (pipe2(report, O_CLOEXEC) < 0) return fail_errno("pipe");
+    UniqueFd reader(report[0]), writer(report[1]);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, doors) < 0) return fail_errno("socketpair");
+    UniqueFd ours(doors[0]), theirs(doors[1]);
+    worker = fork();
+    if (worker < 0) return fail_errno("can't make a worker");
+    if (worker == 0) {
+        reader.reset();
+        ours.reset();
+        be_worker({.socket = {}, .door = {}, .cache = std::move(setup.cache), .news = std::move(setup.news)}, options,
+                  std::move(writer), std::move(theirs));
+    }
+    writer.reset();
+    std::string why;
+    char piece[512];
+    for (ssize_t n; (n = read(reader.get(), piece, sizeof piece)) > 0;) why.append(piece, static_cast<size_t>(n));
+    if (why.empty()) return ours;
+    wait_for(worker);
+    return fail(why);
+}
+
 }  // namespace
+
+int refuse_peer(UniqueFd socket, const std::string& reason) {
+    auto loop = Loop::make(LoopKind::epoll);
+    if (!loop) return 1;
+    Link link(plain_channel(std::move(socket)), **loop);
+    refuse(link, reason);
+    return 1;
+}
+
+Status check_peer(int socket) {
+    auto uid = peer_uid(socket);
+    if (!uid)
+        return fail(fmt::format(
+            "can't tell whose process connects ({}); a node serves its own user only, unless started with --insecure",
+            uid.error().what));
+    if (*uid != geteuid())
+        return fail(fmt::format("this node runs as user {} and serves no other; you are user {}", geteuid(), *uid));
+    return {};
+}
 
 std::string node_name(const NodeOptions& options) {
     if (!options.name.empty()) return options.name;
@@ -191,43 +221,34 @@ std::string node_name(const NodeOptions& options) {
 }
 
 int run_session(SessionSetup setup, const NodeOptions& options) {
+    prctl(PR_SET_NAME, "omxsup-spare");
     // Our parent's descriptors must not live on in us: its io_uring would, with all that is being polled in it, our
     // peer's end of the link among it, and nobody would ever see that the link has ended.
-    std::vector<int> keep{setup.socket.get()};
-    for (auto* fd : {&setup.cache, &setup.news})
+    std::vector<int> keep;
+    for (auto* fd : {&setup.socket, &setup.door, &setup.cache, &setup.news})
         if (*fd) keep.push_back(fd->get());
-    if (auto closed = keep_descriptors_only(keep); !closed)
-        return refuse_from_outside(std::move(setup.socket), closed.error().what);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_SETMASK, &set, nullptr);
-    if (setup.check_uid)
-        if (auto fine = check_peer(setup.socket.get()); !fine)
-            return refuse_from_outside(std::move(setup.socket), fine.error().what);
-    int report[2];
-    if (auto made = unshare_namespaces(); !made) return refuse_from_outside(std::move(setup.socket), made.error().what);
-    if (pipe2(report, O_CLOEXEC) < 0) return refuse_from_outside(std::move(setup.socket), "no pipe");
-    UniqueFd reader(report[0]), writer(report[1]);
-    pid_t worker = fork();
-    if (worker < 0)
-        return refuse_from_outside(std::move(setup.socket), fmt::format("can't make a worker: {}", strerror(errno)));
-    if (worker == 0) {
-        reader.reset();
-        be_worker(std::move(setup), options, std::move(writer));
-    }
-    writer.reset();
+    pid_t worker = -1;
+    std::string why;
+    UniqueFd inner;
+    if (auto closed = keep_descriptors_only(keep); !closed) why = closed.error().what;
+    else if (auto made = start_worker(setup, options, worker); made) inner = std::move(*made);
+    else why = made.error().what;
     setup.cache.reset();
     setup.news.reset();
-    std::string why;
-    char piece[512];
-    for (ssize_t n; (n = read(reader.get(), piece, sizeof piece)) > 0;) why.append(piece, static_cast<size_t>(n));
-    if (!why.empty()) {
-        wait_for(worker);
-        return refuse_from_outside(std::move(setup.socket), why);
-    }
-    setup.socket.reset();                    // the worker's end is the only one: home sees at once when it is gone
+
+    if (!setup.socket) setup.socket = take_socket(setup.door.get());
+    setup.door.reset();
+    if (!setup.socket) return 0;                 // the node has ended; the worker sees its door closed
+    prctl(PR_SET_NAME, "omxsup-session");
+    if (!why.empty()) return refuse_peer(std::move(setup.socket), why);
+    if (!pass_socket(inner.get(), setup.socket.get())) return refuse_peer(std::move(setup.socket), "the worker has died");
+    inner.reset();
+    setup.socket.reset();                        // the worker's end is the only one: home sees at once when it is gone
     return wait_for(worker);
 }
 

@@ -29,8 +29,14 @@ Job::Disposition Job::disposition(HomePid pid, int signal) {
 void Job::on_signal(HomeTid tid, int signal) {
     auto& t = *thread(tid);
     auto& p = *t.process;
-    if (!p.away || p.ending || p.guest_gone) { tracee::resume(tid, signal); return; }
-    switch (disposition(p.pid, signal)) {
+    if (!p.away) { tracee::resume(tid, signal); return; }
+    auto meaning = disposition(p.pid, signal);
+    if (p.ending || p.guest_gone) {
+        // The handler's address means nothing in a deputy: only what kills by default may pass.
+        tracee::resume(tid, meaning == Disposition::fatal ? signal : 0);
+        return;
+    }
+    switch (meaning) {
         case Disposition::ignored: tracee::resume(tid); return;          // the kernel restarts what it interrupted
         case Disposition::stops: tracee::resume(tid, signal); return;    // the group stop that follows is another event
         case Disposition::fatal: return kill_guest_first(p, tid, signal);
