@@ -66,15 +66,14 @@ void Job::say(std::string_view line) {
 }
 
 void Job::on_link() {
+    Result<std::optional<Frame>> frame = link_.receive();
     while (link_up_ && !processes_.empty()) {
-        auto frame = link_.receive();
-        if (frame && !*frame) {
-            // The answer has left: in a burst the next call is only microseconds away.
-            bool news = spinner_.wait([&] { frame = link_.receive(); return !frame || *frame || on_children(); });
-            if (!news) return;
-        }
         if (!frame) return link_lost(frame.error());
         if (*frame) on_frame(**frame);
+        if (!link_up_) return;
+        // The answer has left: in a burst the next call is only microseconds away. Otherwise the loop asks, not we.
+        if (link_.has_buffered_frame()) frame = link_.receive();
+        else if (!spinner_.wait([&] { frame = link_.receive(); return !frame || *frame || on_children(); })) return;
     }
 }
 
