@@ -1,6 +1,7 @@
 """Whose rights a test runs with: the caller's, or those of an ordinary user that a root caller drops to."""
 import os
 import pwd
+import signal
 
 
 class User:
@@ -9,7 +10,10 @@ class User:
         self.name, self.uid, self.gid = entry.pw_name, entry.pw_uid, entry.pw_gid
 
     def become(self):
-        """In a forked child. Root drops for good; anybody else can only stay what he is."""
+        """In a forked child. Root drops for good; anybody else can only stay what he is. What nohup or a shell in the
+        background ignores would be inherited, and programs do something else then."""
+        for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(ignored, signal.SIG_DFL)
         if os.getuid() == 0 and self.uid != 0:
             os.setgroups([])
             os.setresgid(self.gid, self.gid, self.gid)
