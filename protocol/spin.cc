@@ -29,7 +29,8 @@ bool Spinner::worth_it() {
 
 void Spinner::yield_once() { sched_yield(); }
 
-// The fourth field of /proc/loadavg: tasks runnable now / tasks. We are one of them.
+// The fourth field of /proc/loadavg: tasks runnable now / tasks. At the moment of looking we are one of them, and we have
+// just woken the other end of the link; one more is not a load yet.
 bool Spinner::machine_is_loaded() {
     char text[128];
     auto n = pread(load_.get(), text, sizeof text - 1, 0);
@@ -37,7 +38,7 @@ bool Spinner::machine_is_loaded() {
     text[n] = 0;
     const char* at = text;
     for (int field = 0; field < 3 && at; field++) at = (at = strchr(at, ' ')) ? at + 1 : nullptr;
-    return at && strtol(at, nullptr, 10) > cpus_;
+    return at && strtol(at, nullptr, 10) > cpus_ + 1;
 }
 
 void Spinner::slept(std::chrono::nanoseconds time) {

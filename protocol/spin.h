@@ -39,8 +39,8 @@ public:
 
 private:
     static constexpr std::chrono::nanoseconds kSomebodyRan{3000};
-    static constexpr std::chrono::milliseconds kHoldOffShared{2}, kHoldOffLoaded{20}, kLookAtLoad{5};
-    static constexpr int kPauses = 8, kFailuresToStop = 4;
+    static constexpr std::chrono::milliseconds kHoldOffShared{2}, kHoldOffLoaded{10}, kLookAtLoad{5};
+    static constexpr int kPauses = 24, kFailuresToStop = 4;
 
     bool worth_it();
     static void yield_once();

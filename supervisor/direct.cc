@@ -14,15 +14,6 @@ namespace {
 constexpr int kNoWait = 0x00000008;         // RWF_NOWAIT, 4.14
 constexpr int kNoSignal = 0x00000100;       // RWF_NOSIGNAL, 6.18: EPIPE without SIGPIPE
 
-enum class Kind { regular, harmless_device, pipe, other };
-
-Kind kind_of(const struct stat& st) {
-    if (S_ISREG(st.st_mode)) return Kind::regular;
-    if (S_ISFIFO(st.st_mode)) return Kind::pipe;
-    bool harmless = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && (minor(st.st_rdev) == 3 || minor(st.st_rdev) == 5);
-    return harmless ? Kind::harmless_device : Kind::other;
-}
-
 int64_t call(uint32_t nr, int fd, const CallArgs& a) {
     auto result = syscall(nr, fd, a[1], a[2], a[3], a[4], a[5]);
     return result < 0 ? -errno : result;
@@ -84,16 +75,23 @@ bool may_run_directly(uint32_t nr, const CallArgs&) {
     }
 }
 
-std::optional<int64_t> run_directly(const HomeCall& c, int fd) {
+DescriptorKind kind_of(int fd) {
     struct stat st;
-    if (fstat(fd, &st) != 0) return std::nullopt;          // O_PATH and the like: the kernel's words, from the deputy
-    switch (kind_of(st)) {
-        case Kind::regular: case Kind::harmless_device: {
+    if (fstat(fd, &st) != 0) return DescriptorKind::other;      // O_PATH and the like: the kernel's words, from the deputy
+    if (S_ISREG(st.st_mode)) return DescriptorKind::regular;
+    if (S_ISFIFO(st.st_mode)) return DescriptorKind::pipe;
+    bool harmless = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && (minor(st.st_rdev) == 3 || minor(st.st_rdev) == 5);
+    return harmless ? DescriptorKind::harmless_device : DescriptorKind::other;      // null and zero
+}
+
+std::optional<int64_t> run_directly(const HomeCall& c, int fd, DescriptorKind kind) {
+    switch (kind) {
+        case DescriptorKind::regular: case DescriptorKind::harmless_device: {
             auto result = call(c.nr, fd, c.deputy);
             return c.nr == SYS_lseek || result >= 0 ? std::optional(result) : unless_odd(result);
         }
-        case Kind::pipe: return pipe_transfer(c, fd);
-        case Kind::other: return std::nullopt;
+        case DescriptorKind::pipe: return pipe_transfer(c, fd);
+        case DescriptorKind::other: return std::nullopt;
     }
     return std::nullopt;
 }

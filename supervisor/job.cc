@@ -31,10 +31,9 @@ Status Job::run() {
     loop_.watch_readable(link_.fd(), [this] { on_link(); });
     on_children();                                   // stops from before the descriptor existed
     while (!processes_.empty()) {
-        auto before = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
-        spinner_.slept(Spinner::Clock::now() - before);
+        idle_since_ = Spinner::Clock::now();
     }
     return {};
 }
@@ -66,6 +65,7 @@ void Job::say(std::string_view line) {
 }
 
 void Job::on_link() {
+    spinner_.slept(Spinner::Clock::now() - idle_since_);
     Result<std::optional<Frame>> frame = link_.receive();
     while (link_up_ && !processes_.empty()) {
         if (!frame) return link_lost(frame.error());

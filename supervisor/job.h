@@ -136,6 +136,7 @@ private:
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;
     Spinner spinner_;
+    Spinner::Clock::time_point idle_since_{};
     OwnArena own_arena_;
     bool direct_ = false;                     // calls may be run by the supervisor: see direct.h
     Bytes scratch_;

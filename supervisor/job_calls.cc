@@ -76,16 +76,19 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
 bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View body) {
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
-    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), static_cast<int>(head.args[0]), 0)));
+    int copy_of = static_cast<int>(head.args[0]);
+    if (auto known = p.kinds.find(copy_of); known != p.kinds.end() && known->second == DescriptorKind::other) return false;
+    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), copy_of, 0)));       // closed behind the reply
     if (!copy) return false;                              // EBADF is the kernel's to say
     ActiveCall active{.id = id, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
     if (own_arena_.unusual) return false;
     if (!call) { link_lost(call.error()); return true; }
-    auto result = run_directly(*call, copy.get());
+    auto known = p.kinds.find(copy_of);
+    auto kind = known != p.kinds.end() ? known->second : p.kinds[copy_of] = kind_of(copy.get());
+    auto result = run_directly(*call, copy.get(), kind);
     if (!result) return false;
-    copy.reset();
     on_children();                                        // a signal that came before the data must leave before it (F4)
     if (p.ending || !p.held.empty()) return true;
     active.call = std::move(*call);
@@ -127,6 +130,7 @@ long futex(uint32_t& word, int what, uint32_t value, const timespec* timeout = n
 }  // namespace
 
 void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
+    t.process->kinds.clear();
     auto& slot = t.process->slots->slot(t.slot);
     std::copy(ops.begin(), ops.end(), slot.ops);
     if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;       // stays if what must come before it fails
@@ -160,6 +164,7 @@ bool Job::wait_inline(Thread& t, int64_t patience_us) {
 }
 
 void Job::collect(Thread& t) {
+    t.process->kinds.clear();                             // a call that was on its way may have changed what they are
     auto& slot = t.process->slots->slot(t.slot);
     t.state = Thread::State::idle;
     if (!t.active) return;
