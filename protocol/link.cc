@@ -12,6 +12,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kKeepScratchBytes = 1u << 20;
+constexpr size_t kBigFrameBytes = 128u << 10;
+constexpr auto kBigFramePatience = std::chrono::milliseconds(5);
 // Up to here a copy into one piece costs less than the kernel's handling of three.
 constexpr size_t kSmallBytes = 1024;
 
@@ -56,6 +58,7 @@ struct Link::Impl {
 
     void send(std::span<const iovec> pieces, size_t total, Priority);
     ssize_t hand_over(const iovec*, size_t count);
+    size_t hand_over_big(std::span<const iovec>, size_t total);
     void send_queued();
     void watch();
     void writable();
@@ -90,10 +93,31 @@ void Link::Impl::send(std::span<const iovec> pieces, size_t total, Priority prio
         if (urgent) send_queued();
         return;
     }
-    auto taken = static_cast<size_t>(hand_over(pieces.data(), pieces.size()));
+    size_t taken = urgent && total >= kBigFrameBytes ? hand_over_big(pieces, total)
+                                                     : static_cast<size_t>(hand_over(pieces.data(), pieces.size()));
     if (taken == total || send_error) return;
     queue.push(pieces, taken, urgent);
     watch();
+}
+
+// A big answer is worth a moment's waiting for the socket: queueing what it doesn't take would copy it, and every
+// other frame would wait behind it anyway. Bounded, so that two ends that both send can't hold each other up.
+size_t Link::Impl::hand_over_big(std::span<const iovec> pieces, size_t total) {
+    auto deadline = Clock::now() + kBigFramePatience;
+    for (size_t taken = 0;;) {
+        std::array<iovec, 3> left;
+        size_t count = 0, skip = taken;
+        for (auto piece : pieces) {
+            size_t gone_already = std::min(skip, piece.iov_len);
+            skip -= gone_already;
+            if (piece.iov_len > gone_already)
+                left[count++] = {static_cast<std::byte*>(piece.iov_base) + gone_already, piece.iov_len - gone_already};
+        }
+        taken += static_cast<size_t>(hand_over(left.data(), count));
+        if (taken == total || send_error) return taken;
+        auto writable_again = wait_for(channel->fd(), POLLOUT, deadline);
+        if (!writable_again || !*writable_again) return taken;
+    }
 }
 
 void Link::Impl::send_queued() {
