@@ -1,8 +1,10 @@
 #include "protocol/spin.h"
-#include <cstdlib>
-#include <cstring>
+
 #include <fcntl.h>
 #include <sched.h>
+
+#include <cstdlib>
+#include <cstring>
 
 namespace omx {
 
@@ -14,7 +16,9 @@ std::chrono::microseconds budget_or(std::chrono::microseconds normal) {
 }  // namespace
 
 Spinner::Spinner(std::chrono::microseconds budget)
-    : budget_(budget_or(budget)), load_(open("/proc/loadavg", O_RDONLY | O_CLOEXEC)), cpus_(sysconf(_SC_NPROCESSORS_ONLN)) {}
+    : budget_(budget_or(budget)),
+      load_(open("/proc/loadavg", O_RDONLY | O_CLOEXEC)),
+      cpus_(sysconf(_SC_NPROCESSORS_ONLN)) {}
 
 bool Spinner::worth_it() {
     if (budget_.count() == 0 || failures_ >= kFailuresToStop) return false;
@@ -22,15 +26,18 @@ bool Spinner::worth_it() {
     if (now < not_before_) return false;
     if (now - load_looked_at_ > kLookAtLoad) {
         load_looked_at_ = now;
-        if (machine_is_loaded()) { hold_off(now, kHoldOffLoaded); return false; }
+        if (machine_is_loaded()) {
+            hold_off(now, kHoldOffLoaded);
+            return false;
+        }
     }
     return true;
 }
 
 void Spinner::yield_once() { sched_yield(); }
 
-// The fourth field of /proc/loadavg: tasks runnable now / tasks. At the moment of looking we are one of them, and we have
-// just woken the other end of the link; one more is not a load yet.
+// The fourth field of /proc/loadavg: tasks runnable now / tasks. At the moment of looking we are one of them, and we
+// have just woken the other end of the link; one more is not a load yet.
 bool Spinner::machine_is_loaded() {
     char text[128];
     auto n = pread(load_.get(), text, sizeof text - 1, 0);

@@ -6,9 +6,10 @@
 // pipe, when a lock falls and whether a file just written may be executed. Non-blocking attempts use RWF_NOWAIT, never
 // O_NONBLOCK, which belongs to the open file and would show in the deputy.
 #pragma once
-#include "protocol/marshal.h"
 #include <memory>
 #include <optional>
+
+#include "protocol/marshal.h"
 
 namespace omx {
 
@@ -18,10 +19,15 @@ public:
     OwnArena();
     ~OwnArena() override;
     Piece allocate(size_t bytes, size_t alignment) override;
-    Piece allocate_before_guard(size_t) override { unusual = true; return {}; }
+    Piece allocate_before_guard(size_t) override {
+        unusual = true;
+        return {};
+    }
     DeputyAddr bad_address() const override { return DeputyAddr(0x1000); }
     // We make the call before the frame goes, and the kernel only reads there.
-    Piece adopt(View v) override { return {const_cast<std::byte*>(v.data()), DeputyAddr(reinterpret_cast<uint64_t>(v.data()))}; }
+    Piece adopt(View v) override {
+        return {const_cast<std::byte*>(v.data()), DeputyAddr(reinterpret_cast<uint64_t>(v.data()))};
+    }
     void reset();
     bool unusual = false;
 

@@ -1,9 +1,11 @@
 #include "supervisor/job.h"
-#include <algorithm>
+
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include <algorithm>
 
 namespace omx {
 
@@ -11,7 +13,8 @@ Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loo
     stats_.node = setup_.node_name;
     stats_.where_defaulted = setup_.where_defaulted;
     rlimit file_size{};
-    direct_ = getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur == RLIM_INFINITY;   // else SIGXFSZ would be ours
+    direct_ =
+        getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur == RLIM_INFINITY;  // else SIGXFSZ would be ours
     signal(SIGPIPE, SIG_IGN);
     auto p = std::make_unique<Process>();
     p->pid = setup_.root;
@@ -29,7 +32,7 @@ Status Job::run() {
     if (!children_) return fail_errno("signalfd");
     loop_.watch_readable(children_.get(), [this] { on_sigchld(); });
     loop_.watch_readable(link_.fd(), [this] { on_link(); });
-    on_children();                                   // stops from before the descriptor existed
+    on_children();  // stops from before the descriptor existed
     while (!processes_.empty()) {
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
@@ -72,8 +75,13 @@ void Job::on_link() {
         if (*frame) on_frame(**frame);
         if (!link_up_) return;
         // The answer has left: in a burst the next call is only microseconds away. Otherwise the loop asks, not we.
-        if (link_.has_buffered_frame()) frame = link_.receive();
-        else if (!spinner_.wait([&] { frame = link_.receive(); return !frame || *frame || on_children(); })) return;
+        if (link_.has_buffered_frame())
+            frame = link_.receive();
+        else if (!spinner_.wait([&] {
+                     frame = link_.receive();
+                     return !frame || *frame || on_children();
+                 }))
+            return;
     }
 }
 
@@ -84,19 +92,28 @@ void Job::on_frame(const Frame& f) {
         (this->*handler)(*m);
     };
     switch (f.type) {
-        case FrameType::call: return on_call(f.id, f.body);
-        case FrameType::image_done: return with(&Job::on_image_done);
-        case FrameType::gone: return with(&Job::on_gone);
-        case FrameType::lost: return with(&Job::on_lost);
-        case FrameType::mask: return with(&Job::on_mask);
-        case FrameType::file_done: return with(&Job::on_file_done);
+        case FrameType::call:
+            return on_call(f.id, f.body);
+        case FrameType::image_done:
+            return with(&Job::on_image_done);
+        case FrameType::gone:
+            return with(&Job::on_gone);
+        case FrameType::lost:
+            return with(&Job::on_lost);
+        case FrameType::mask:
+            return with(&Job::on_mask);
+        case FrameType::file_done:
+            return with(&Job::on_file_done);
         case FrameType::file_get: {
             auto m = FileGet::decode(f.body);
             return m ? on_file_get(f.id, *m) : link_lost(m.error());
         }
-        case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
-        case FrameType::pong: return on_signal_arrived(f.body);
-        default: return link_lost({fmt::format("the node sent a {} frame, which only home may send", name(f.type))});
+        case FrameType::ping:
+            return link_.send(FrameType::pong, f.id, f.body);
+        case FrameType::pong:
+            return on_signal_arrived(f.body);
+        default:
+            return link_lost({fmt::format("the node sent a {} frame, which only home may send", name(f.type))});
     }
 }
 
@@ -107,9 +124,11 @@ void Job::link_lost(const Error& why) {
     auto line = fmt::format("lost the link to node {}: {}", setup_.node_name, why.what);
     for (auto& [pid, p] : processes_) {
         if (!p->away || p->guest_gone) continue;
-        p->guest_gone = true;                        // as far as home can ever know
-        if (p->held.empty()) end_with_line(*p, line);
-        else release_held(*p);
+        p->guest_gone = true;  // as far as home can ever know
+        if (p->held.empty())
+            end_with_line(*p, line);
+        else
+            release_held(*p);
     }
 }
 
@@ -124,13 +143,15 @@ void Job::on_image_done(const ImageDone& done) {
 void Job::on_gone(const GoneFrame& gone) {
     auto p = process(gone.pid);
     if (!p) return;
-    stats_.processes.push_back({gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
+    stats_.processes.push_back(
+        {gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
     p->guest_gone = true;
     if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (!p->held.empty()) return release_held(*p);
     if (p->ending) return;
     if (WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL)
-        return end_with_line(*p, fmt::format("{} was killed on node {} (out of memory there?)", p->program, setup_.node_name));
+        return end_with_line(
+            *p, fmt::format("{} was killed on node {} (out of memory there?)", p->program, setup_.node_name));
     end_like_guest(*p, gone.wait_status);
 }
 
@@ -140,13 +161,16 @@ void Job::on_lost(const LostFrame& lost) {
     if (!lost.call.empty()) stats_.not_yet[lost.call]++;
     stats_.processes.push_back({lost.pid.value, p->program, "away", lost.reason, 0, 0, 0, 0});
     p->guest_gone = true;
-    if (p->held.empty()) end_with_line(*p, lost.reason);
-    else release_held(*p);
+    if (p->held.empty())
+        end_with_line(*p, lost.reason);
+    else
+        release_held(*p);
 }
 
 void Job::on_mask(const MaskFrame& m) {
     auto t = thread(m.tid);
-    if (t && t->state == Thread::State::idle) post_ours(*t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(*t, &m.mask, sizeof m.mask), 0, 8, 0, 0})});
+    if (t && t->state == Thread::State::idle)
+        post_ours(*t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(*t, &m.mask, sizeof m.mask), 0, 8, 0, 0})});
 }
 
 // ---- ends ----
@@ -157,11 +181,15 @@ void Job::end_like_guest(Process& p, int status) {
     // Dying of a signal: its default action in a deputy whose mask lets it through. `ending` lets it pass.
     auto signal = static_cast<uint64_t>(WTERMSIG(status));
     auto& t = ending_thread(p);
-    struct { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0, unblock; } data;
+    struct {
+        uint64_t handler = 0, flags = 0, restorer = 0, mask = 0, unblock;
+    } data;
     data.unblock = uint64_t{1} << (signal - 1);
     uint64_t at = own_data(t, &data, sizeof data);
-    run_now(p, {op(SYS_rt_sigaction, {signal, at, 0, 8}), op(SYS_rt_sigprocmask, {SIG_UNBLOCK, at + offsetof(decltype(data), unblock), 0, 8}),
-                op(SYS_tgkill, {static_cast<uint64_t>(p.pid.value), static_cast<uint64_t>(t.tid.value), signal}), op(SYS_exit_group, {128 + signal})});
+    run_now(p, {op(SYS_rt_sigaction, {signal, at, 0, 8}),
+                op(SYS_rt_sigprocmask, {SIG_UNBLOCK, at + offsetof(decltype(data), unblock), 0, 8}),
+                op(SYS_tgkill, {static_cast<uint64_t>(p.pid.value), static_cast<uint64_t>(t.tid.value), signal}),
+                op(SYS_exit_group, {128 + signal})});
 }
 
 // The process's memory is lost or can't go on: its deputy says so on its own stderr and exits 125.
@@ -169,7 +197,7 @@ void Job::end_with_line(Process& p, const std::string& line) {
     p.ending = true;
     auto text = fmt::format("omxsup: {}\n", line);
     auto& t = ending_thread(p);
-    if (!p.slots) {                                      // it never became a deputy
+    if (!p.slots) {  // it never became a deputy
         (void)!write(setup_.messages.get(), text.data(), text.size());
         syscall(SYS_tgkill, p.pid.value, t.tid.value, SIGKILL);
         return;

@@ -1,37 +1,60 @@
 // A guest's call at home: checked against table and policy, laid out in the deputy's slot, posted, collected, answered.
-#include "supervisor/job.h"
-#include "policy/policy.h"
-#include "protocol/trace.h"
 #include <linux/futex.h>
-#include <atomic>
-#include <ctime>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+
+#include <atomic>
+#include <ctime>
+
+#include "policy/policy.h"
+#include "protocol/trace.h"
+#include "supervisor/job.h"
 
 namespace omx {
 
 using namespace std::chrono;
 
 namespace {
-constexpr uint16_t kRestartAnyhow = 513;      // ERESTARTNOINTR
+constexpr uint16_t kRestartAnyhow = 513;  // ERESTARTNOINTR
 
 // After these the supervisor may no longer take its own right to act for the process's.
 bool changes_identity(uint32_t nr, const CallArgs& args) {
     switch (nr) {
-        case SYS_setrlimit: return args[0] == RLIMIT_FSIZE;
-        case SYS_prlimit64: return args[1] == RLIMIT_FSIZE && args[2] != 0;
-        case SYS_setuid: case SYS_setgid: case SYS_setreuid: case SYS_setregid: case SYS_setresuid: case SYS_setresgid:
-        case SYS_setfsuid: case SYS_setfsgid: case SYS_setgroups: case SYS_capset: case SYS_landlock_restrict_self: return true;
-        default: return false;
+        case SYS_setrlimit:
+            return args[0] == RLIMIT_FSIZE;
+        case SYS_prlimit64:
+            return args[1] == RLIMIT_FSIZE && args[2] != 0;
+        case SYS_setuid:
+        case SYS_setgid:
+        case SYS_setreuid:
+        case SYS_setregid:
+        case SYS_setresuid:
+        case SYS_setresgid:
+        case SYS_setfsuid:
+        case SYS_setfsgid:
+        case SYS_setgroups:
+        case SYS_capset:
+        case SYS_landlock_restrict_self:
+            return true;
+        default:
+            return false;
     }
 }
 
 // Calls that make a signal or a ptrace stop of the very thread: the supervisor must be in its loop to see it.
 bool stops_its_caller(uint32_t nr) {
     switch (nr) {
-        case SYS_kill: case SYS_tkill: case SYS_tgkill: case SYS_rt_sigqueueinfo: case SYS_rt_tgsigqueueinfo:
-        case SYS_rt_sigprocmask: case SYS_execve: case SYS_execveat: return true;
-        default: return false;
+        case SYS_kill:
+        case SYS_tkill:
+        case SYS_tgkill:
+        case SYS_rt_sigqueueinfo:
+        case SYS_rt_tgsigqueueinfo:
+        case SYS_rt_sigprocmask:
+        case SYS_execve:
+        case SYS_execveat:
+            return true;
+        default:
+            return false;
     }
 }
 }  // namespace
@@ -40,13 +63,15 @@ void Job::on_call(uint64_t id, View body) {
     auto head = peek_call(body);
     if (!head) return link_lost(head.error());
     auto t = thread(head->tid);
-    if (!t || t->state == Thread::State::ended || t->process->ending) return;          // crossed its end on the way
+    if (!t || t->state == Thread::State::ended || t->process->ending) return;  // crossed its end on the way
     // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
-    if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life && may_block(head->nr, head->args))
+    if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
+        may_block(head->nr, head->args))
         return answer_without_deputy(*head, id, {.result = -EINTR, .restart = kRestartAnyhow});
     if (t->state == Thread::State::idle) return start_call(*t, id, body);
-    if (t->waiting || t->active_for_guest()) return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
-    t->waiting.emplace(id, Bytes(body.begin(), body.end()));          // its deputy isn't ready yet
+    if (t->waiting || t->active_for_guest())
+        return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
+    t->waiting.emplace(id, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
 }
 
 void Job::start_call(Thread& t, uint64_t id, View body) {
@@ -56,17 +81,31 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
     count.count++, count.forwarded++, count.bytes_out += body.size() + sizeof(FrameHeader);
     auto placement = place_of(head->nr, head->args);
     switch (placement.place) {
-        case Place::forward: case Place::tell: case Place::cached: case Place::both: case Place::life: break;
-        default: return refuse_call(t, *head, id, placement.why);
+        case Place::forward:
+        case Place::tell:
+        case Place::cached:
+        case Place::both:
+        case Place::life:
+            break;
+        default:
+            return refuse_call(t, *head, id, placement.why);
     }
     if (decide({.program = t.process->program, .call = head->nr, .node = setup_.node_name}) != Verdict::allow)
         return answer_without_deputy(*head, id, {.result = -EPERM});
     switch (head->nr) {
-        case SYS_clone: return start_clone(t, *head, id);
-        case SYS_exit: return start_thread_exit(t, *head, id);
-        case SYS_mmap: return start_mmap(t, *head, id);
-        case SYS_fork: case SYS_vfork: case SYS_clone3: case SYS_exit_group: return refuse_call(t, *head, id, "the node must not send it");
-        default: break;
+        case SYS_clone:
+            return start_clone(t, *head, id);
+        case SYS_exit:
+            return start_thread_exit(t, *head, id);
+        case SYS_mmap:
+            return start_mmap(t, *head, id);
+        case SYS_fork:
+        case SYS_vfork:
+        case SYS_clone3:
+        case SYS_exit_group:
+            return refuse_call(t, *head, id, "the node must not send it");
+        default:
+            break;
     }
     if (changes_identity(head->nr, head->args)) t.process->identity_changed = true;
     if (!run_by_supervisor(t, *head, id, body)) start_plain_call(t, *head, id, body);
@@ -77,19 +116,23 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View b
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
     int copy_of = static_cast<int>(head.args[0]);
-    if (auto known = p.kinds.find(copy_of); known != p.kinds.end() && known->second == DescriptorKind::other) return false;
-    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), copy_of, 0)));       // closed behind the reply
-    if (!copy) return false;                              // EBADF is the kernel's to say
+    if (auto known = p.kinds.find(copy_of); known != p.kinds.end() && known->second == DescriptorKind::other)
+        return false;
+    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), copy_of, 0)));  // closed behind the reply
+    if (!copy) return false;  // EBADF is the kernel's to say
     ActiveCall active{.id = id, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
     if (own_arena_.unusual) return false;
-    if (!call) { link_lost(call.error()); return true; }
+    if (!call) {
+        link_lost(call.error());
+        return true;
+    }
     auto known = p.kinds.find(copy_of);
     auto kind = known != p.kinds.end() ? known->second : p.kinds[copy_of] = kind_of(copy.get());
     auto result = run_directly(*call, copy.get(), kind);
     if (!result) return false;
-    on_children();                                        // a signal that came before the data must leave before it (F4)
+    on_children();  // a signal that came before the data must leave before it (F4)
     if (p.ending || !p.held.empty()) return true;
     active.call = std::move(*call);
     if (setup_.trace_file) active.text = format_call(head, body);
@@ -115,10 +158,16 @@ void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View bo
     bool async = stops_its_caller(head.nr);
     t.active = std::move(active);
     post(t, ops, async);
-    if (async) { stats_.run_async++; return; }
+    if (async) {
+        stats_.run_async++;
+        return;
+    }
     int64_t patience_us = may_block(head.nr, head.args) ? 60 : 300;
-    if (wait_inline(t, patience_us)) { stats_.run_inline++; collect(t); }
-    else stats_.run_async++;
+    if (wait_inline(t, patience_us)) {
+        stats_.run_inline++;
+        collect(t);
+    } else
+        stats_.run_async++;
 }
 
 // ---- slots ----
@@ -133,12 +182,12 @@ void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
     t.process->kinds.clear();
     auto& slot = t.process->slots->slot(t.slot);
     std::copy(ops.begin(), ops.end(), slot.ops);
-    if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;       // stays if what must come before it fails
+    if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;  // stays if what must come before it fails
     slot.op_count = static_cast<uint32_t>(ops.size());
     slot.cancel = 0;
     slot.watcher = async ? 0 : 1;
     t.state = Thread::State::calling;
-    std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);    // full barrier: see blob.S
+    std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);  // full barrier: see blob.S
     if (std::atomic_ref(slot.sleeping).load()) futex(slot.state, FUTEX_WAKE, 1);
 }
 
@@ -164,20 +213,29 @@ bool Job::wait_inline(Thread& t, int64_t patience_us) {
 }
 
 void Job::collect(Thread& t) {
-    t.process->kinds.clear();                             // a call that was on its way may have changed what they are
+    t.process->kinds.clear();  // a call that was on its way may have changed what they are
     auto& slot = t.process->slots->slot(t.slot);
     t.state = Thread::State::idle;
     if (!t.active) return;
     auto& active = *t.active;
-    if (active.id == 0) { t.active.reset(); return run_waiting(t); }
+    if (active.id == 0) {
+        t.active.reset();
+        return run_waiting(t);
+    }
     ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};
-    if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;       // never began: begins again
-    if (head.result != -EINTR) head.restart = 0;         // it was over before the signal could interrupt it
+    if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;  // never began: begins again
+    if (head.result != -EINTR) head.restart = 0;  // it was over before the signal could interrupt it
     switch (active.call.nr) {
-        case SYS_clone: return finish_clone_if_ready(t);
-        case SYS_mmap: return finish_mmap(t, head);
-        case SYS_execve: case SYS_execveat: t.process->exec_in_progress = false; break;
-        default: break;
+        case SYS_clone:
+            return finish_clone_if_ready(t);
+        case SYS_mmap:
+            return finish_mmap(t, head);
+        case SYS_execve:
+        case SYS_execveat:
+            t.process->exec_in_progress = false;
+            break;
+        default:
+            break;
     }
     reply(t, head);
 }
@@ -188,8 +246,10 @@ void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_v
     scratch_.clear();
     Writer w(scratch_);
     View tail;
-    if (attachment.empty()) tail = encode_reply_but_tail(active.call, head, w);
-    else encode_reply(active.call, head, w, attachment);
+    if (attachment.empty())
+        tail = encode_reply_but_tail(active.call, head, w);
+    else
+        encode_reply(active.call, head, w, attachment);
     if (link_up_) link_.send(FrameType::reply, active.id, View(scratch_), Link::Priority::urgent, tail);
     auto& count = stats_.calls[active.call.nr];
     count.bytes_in += scratch_.size() + tail.size() + sizeof(FrameHeader);
@@ -204,7 +264,8 @@ void Job::answer_without_deputy(const CallHead& head, uint64_t id, const ReplyHe
     Writer w(scratch_);
     encode_reply(call, reply, w);
     link_.send(FrameType::reply, id, View(scratch_));
-    if (setup_.trace_file) trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, reply.result, "supervisor");
+    if (setup_.trace_file)
+        trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, reply.result, "supervisor");
 }
 
 // The node asks for something that it may not ask for: a bug there, or worse. Nothing is run.

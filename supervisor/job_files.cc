@@ -1,13 +1,14 @@
 // Files whose content the node wants: named by a handle that home gave out, sent in pieces that never delay a call.
+#include <algorithm>
+
 #include "loader/capture.h"
 #include "supervisor/job.h"
-#include <algorithm>
 
 namespace omx {
 
 namespace {
 constexpr size_t kPieceBytes = 256 << 10;
-constexpr size_t kQueueBytes = 1 << 20;      // so much may wait in the link
+constexpr size_t kQueueBytes = 1 << 20;  // so much may wait in the link
 }  // namespace
 
 Result<FileKey> Job::register_file(UniqueFd file) {
@@ -19,9 +20,11 @@ Result<FileKey> Job::register_file(UniqueFd file) {
 }
 
 void Job::on_file_get(uint64_t id, const FileGet& get) {
-    if (!files_.contains(get.handle)) return link_lost({fmt::format("the node asked for a file by the unknown handle {}", get.handle)});
+    if (!files_.contains(get.handle))
+        return link_lost({fmt::format("the node asked for a file by the unknown handle {}", get.handle)});
     stats_.files_fetched++;
-    transfers_.push_back({id, get.handle, get.offset, get.offset + std::min<uint64_t>(get.bytes, ~uint64_t{0} - get.offset)});
+    transfers_.push_back(
+        {id, get.handle, get.offset, get.offset + std::min<uint64_t>(get.bytes, ~uint64_t{0} - get.offset)});
     send_files();
 }
 
@@ -35,7 +38,10 @@ bool Job::send_files() {
         auto& t = transfers_.front();
         Bytes piece(std::min<uint64_t>(kPieceBytes, t.end - t.at));
         auto n = pread(files_.at(t.handle).get(), piece.data(), piece.size(), static_cast<off_t>(t.at));
-        FileData data{.handle = t.handle, .offset = t.at, .error = n < 0 ? errno : 0, .last = n <= 0 || t.at + static_cast<uint64_t>(n) >= t.end,
+        FileData data{.handle = t.handle,
+                      .offset = t.at,
+                      .error = n < 0 ? errno : 0,
+                      .last = n <= 0 || t.at + static_cast<uint64_t>(n) >= t.end,
                       .data = View(piece.data(), static_cast<size_t>(std::max<ssize_t>(n, 0)))};
         link_.send(FrameType::file_data, t.id, data, Link::Priority::bulk);
         stats_.file_bytes_fetched += data.data.size();

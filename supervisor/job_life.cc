@@ -1,12 +1,13 @@
 // How deputies come to be: a process that has just exec'ed is captured and emptied; a deputy's clone makes another.
-#include "loader/capture.h"
-#include "supervisor/job.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+
+#include "loader/capture.h"
+#include "supervisor/job.h"
 
 namespace omx {
 
@@ -88,7 +89,8 @@ Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
     uint64_t vdso = auxv_value(image.auxv, AT_SYSINFO_EHDR);
     if (!offset || !vdso) return fail("no vDSO here to make the first call with");
     uint64_t mask = 0;
-    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, ~uint64_t{0})) return fail("the process is gone");
+    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, ~uint64_t{0}))
+        return fail("the process is gone");
     t.process->mask_after_exec = mask;
 
     auto injected = regs;
@@ -107,7 +109,8 @@ Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
         t.process->mask_after_exec.reset();
         return fail(std::move(why));
     };
-    if (injected.rax != OMX_BLOB_BASE) return go_back(fmt::format("can't map the deputy's code ({})", static_cast<int64_t>(injected.rax)));
+    if (injected.rax != OMX_BLOB_BASE)
+        return go_back(fmt::format("can't map the deputy's code ({})", static_cast<int64_t>(injected.rax)));
     UniqueFd memory(open(fmt::format("/proc/{}/mem", t.tid.value).c_str(), O_RDWR | O_CLOEXEC));
     auto size = static_cast<size_t>(omx_blob_end - omx_blob_begin);
     if (!memory || pwrite(memory.get(), omx_blob_begin, size, OMX_BLOB_BASE) != static_cast<ssize_t>(size))
@@ -156,7 +159,8 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
     active.guest_op = static_cast<unsigned>(ops.size());
     constexpr uint64_t thread_flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     // A new thread needs neither stack nor TLS at home. Its slot travels in the sixth argument, which clone ignores.
-    ops.push_back(op(SYS_clone, {thread_flags, 0, 0, 0, 0, SlotMemory::slot_address(*active.child_slot).value}, OMX_OP_NEW_THREAD));
+    ops.push_back(op(SYS_clone, {thread_flags, 0, 0, 0, 0, SlotMemory::slot_address(*active.child_slot).value},
+                     OMX_OP_NEW_THREAD));
     return ops;
 }
 
@@ -175,7 +179,7 @@ void Job::on_new_tracee(HomeTid child) {
     auto parent = thread(announced_.at(child));
     announced_.erase(child);
     stopped_early_.erase(child);
-    if (!parent || !parent->process->away) {                        // a process at home: it has its own life
+    if (!parent || !parent->process->away) {  // a process at home: it has its own life
         auto p = std::make_unique<Process>();
         p->pid = HomePid(child.value);
         if (parent) p->program = parent->process->program;
@@ -201,7 +205,7 @@ void Job::on_new_tracee(HomeTid child) {
         auto& added = *p;
         processes_[added.pid] = std::move(p);
         add_thread(added, child, 0).state = Thread::State::preparing;
-        tracee::resume(child);                                      // on to the blob's start: see on_blob_trap
+        tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
     finish_clone_if_ready(*parent);
 }
@@ -269,8 +273,10 @@ void Job::thread_ready(Thread& t) {
     if (!p.emptying.empty()) post_ours(t, std::exchange(p.emptying, {}));
     if (!t.forced.empty()) tracee::interrupt(t.tid);
     if (t.state == Thread::State::idle) run_waiting(t);
-    for (auto& [tid, other] : threads_)                // its parent's reply may have waited for it
-        if (other->active && other->active->call.nr == SYS_clone) { finish_clone_if_ready(*other); }
+    for (auto& [tid, other] : threads_)  // its parent's reply may have waited for it
+        if (other->active && other->active->call.nr == SYS_clone) {
+            finish_clone_if_ready(*other);
+        }
 }
 
 // ---- the end of a thread ----
@@ -281,7 +287,7 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, uint64_t id) {
     if (setup_.trace_file) active.text = fmt::format("exit({})", head.args[0]);
     t.active = std::move(active);
     t.exit_expected = true;
-    post(t, {op(SYS_exit, {head.args[0]})}, true);                  // the reply leaves at its exit event
+    post(t, {op(SYS_exit, {head.args[0]})}, true);  // the reply leaves at its exit event
 }
 
 // ---- mmap of a file ----
@@ -290,11 +296,16 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, uint64_t id) {
 void Job::start_mmap(Thread& t, const CallHead& head, uint64_t id) {
     ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
-    if (setup_.trace_file) active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2], head.args[3], static_cast<int>(head.args[4]), head.args[5]);
+    if (setup_.trace_file)
+        active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2],
+                                  head.args[3], static_cast<int>(head.args[4]), head.args[5]);
     constexpr uint64_t place_flags = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED | MAP_GROWSDOWN;
     t.active = std::move(active);
-    post(t, {op(SYS_mmap, {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]}, OMX_OP_STOP_ON_ERROR),
-             op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0)}, false);
+    post(t,
+         {op(SYS_mmap, {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]},
+             OMX_OP_STOP_ON_ERROR),
+          op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0)},
+         false);
     if (wait_inline(t, 300)) collect(t);
 }
 
@@ -305,8 +316,8 @@ std::string_view cannot_be_away(const CallArgs& args, int file) {
     if (args[2] & PROT_WRITE) return "a file mapped shared and writable can't be on two machines at once";
     // A copy may stand for the file only where nobody can change it unseen: by this descriptor or as another user.
     struct stat st;
-    bool steady = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH)) &&
-                  (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    bool steady = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 &&
+                  !(st.st_mode & (S_IWGRP | S_IWOTH)) && (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY;
     return steady ? "" : "a file mapped shared that somebody could change can't be on two machines at once";
 }
 }  // namespace
@@ -316,12 +327,14 @@ void Job::finish_mmap(Thread& t, const ReplyHead& head) {
     auto args = t.active->call.guest;
     auto number = static_cast<int>(args[4]);
     UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
-    if (!file) return reply(t, {-EBADF, 0});                        // closed meanwhile by another thread
+    if (!file) return reply(t, {-EBADF, 0});  // closed meanwhile by another thread
     auto why = cannot_be_away(args, file.get());
     auto key = why.empty() ? register_file(std::move(file)) : fail(std::string(why));
     if (!key) {
         stats_.not_yet["mmap"]++;
-        return end_guest_with_line(*t.process, fmt::format("mmap(…{}, {:#x}, {:#x}, {}…) can't be done away from home yet: {}", args[1], args[2], args[3], number, key.error().what));
+        return end_guest_with_line(
+            *t.process, fmt::format("mmap(…{}, {:#x}, {:#x}, {}…) can't be done away from home yet: {}", args[1],
+                                    args[2], args[3], number, key.error().what));
     }
     Bytes attachment = encode_frame(*key);
     reply(t, {0, 0}, View(attachment));

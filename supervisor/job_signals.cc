@@ -1,7 +1,8 @@
 // A signal that reached a deputy is seen here before the deputy sees it. The deputy's dispositions and mask mirror the
 // guest's, so its kernel state says what the signal means.
-#include "supervisor/job.h"
 #include <fstream>
+
+#include "supervisor/job.h"
 
 namespace omx {
 
@@ -29,7 +30,10 @@ Job::Disposition Job::disposition(HomePid pid, int signal) {
 void Job::on_signal(HomeTid tid, int signal) {
     auto& t = *thread(tid);
     auto& p = *t.process;
-    if (!p.away) { tracee::resume(tid, signal); return; }
+    if (!p.away) {
+        tracee::resume(tid, signal);
+        return;
+    }
     auto meaning = disposition(p.pid, signal);
     if (p.ending || p.guest_gone) {
         // The handler's address means nothing in a deputy: only what kills by default may pass.
@@ -37,10 +41,16 @@ void Job::on_signal(HomeTid tid, int signal) {
         return;
     }
     switch (meaning) {
-        case Disposition::ignored: tracee::resume(tid); return;          // the kernel restarts what it interrupted
-        case Disposition::stops: tracee::resume(tid, signal); return;    // the group stop that follows is another event
-        case Disposition::fatal: return kill_guest_first(p, tid, signal);
-        case Disposition::handled: break;
+        case Disposition::ignored:
+            tracee::resume(tid);
+            return;  // the kernel restarts what it interrupted
+        case Disposition::stops:
+            tracee::resume(tid, signal);
+            return;  // the group stop that follows is another event
+        case Disposition::fatal:
+            return kill_guest_first(p, tid, signal);
+        case Disposition::handled:
+            break;
     }
     siginfo_t info{};
     tracee::signal_info(tid, info);
@@ -72,19 +82,21 @@ void Job::interrupt_call(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return;
     auto& slot = t.process->slots->slot(t.slot);
-    bool guests_own = slot.ops[t.active->guest_op].flags & OMX_OP_GUEST_CALL;      // not clone, mmap: they go on by themselves
+    bool guests_own =
+        slot.ops[t.active->guest_op].flags & OMX_OP_GUEST_CALL;  // not clone, mmap: they go on by themselves
     if (!guests_own) return;
     bool current = regs.r14 == SlotMemory::slot_address(t.slot).value + OMX_OPS + t.active->guest_op * sizeof(SlotOp);
     if (current && regs.rip == blob_address(omx_blob_called)) {
         auto code = -static_cast<int64_t>(regs.rax);
-        bool inside = static_cast<int64_t>(regs.orig_rax) >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
-        if (!inside) return;                                                       // it was over already
+        bool inside =
+            static_cast<int64_t>(regs.orig_rax) >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
+        if (!inside) return;  // it was over already
         t.active->restart = static_cast<uint16_t>(code);
         regs.rax = static_cast<uint64_t>(-EINTR);
         regs.orig_rax = ~uint64_t{0};
         tracee::set_registers(t.tid, regs);
     } else if (current && regs.rip >= blob_address(omx_blob_committed) && regs.rip < blob_address(omx_blob_called)) {
-        t.active->restart = 513;                                                   // it hasn't begun: it will begin anew
+        t.active->restart = 513;  // it hasn't begun: it will begin anew
         regs.rip = blob_address(omx_blob_skip);
         tracee::set_registers(t.tid, regs);
     } else {
@@ -94,8 +106,10 @@ void Job::interrupt_call(Thread& t) {
 
 void Job::kill_guest_first(Process& p, HomeTid tid, int signal) {
     p.held.push_back({tid, signal});
-    if (link_up_) send_kill(p);
-    else release_held(p);
+    if (link_up_)
+        send_kill(p);
+    else
+        release_held(p);
 }
 
 void Job::release_held(Process& p) {

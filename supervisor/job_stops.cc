@@ -1,9 +1,10 @@
 // Every ptrace stop of a process of the job, sorted by what it means.
-#include "supervisor/job.h"
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include "supervisor/job.h"
 
 namespace omx {
 
@@ -11,8 +12,10 @@ bool Job::on_children() {
     int status = 0;
     bool news = false;
     for (pid_t tid; (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0;) {
-        if (WIFSTOPPED(status)) on_stop(HomeTid(tid), status);
-        else on_thread_ended(HomeTid(tid), status);
+        if (WIFSTOPPED(status))
+            on_stop(HomeTid(tid), status);
+        else
+            on_thread_ended(HomeTid(tid), status);
         news = true;
     }
     return news;
@@ -20,23 +23,37 @@ bool Job::on_children() {
 
 void Job::on_sigchld() {
     signalfd_siginfo drained;
-    while (read(children_.get(), &drained, sizeof drained) > 0) {}
+    while (read(children_.get(), &drained, sizeof drained) > 0) {
+    }
     on_children();
 }
 
 void Job::on_stop(HomeTid tid, int status) {
     int signal = WSTOPSIG(status);
     switch (tracee::event_of(status)) {
-        case PTRACE_EVENT_FORK: case PTRACE_EVENT_VFORK: case PTRACE_EVENT_CLONE: return on_clone_event(tid);
-        case PTRACE_EVENT_EXEC: return on_exec(tid);
-        case PTRACE_EVENT_EXIT: return on_exit_event(tid);
-        case PTRACE_EVENT_STOP: return on_event_stop(tid, status);
-        default: break;
+        case PTRACE_EVENT_FORK:
+        case PTRACE_EVENT_VFORK:
+        case PTRACE_EVENT_CLONE:
+            return on_clone_event(tid);
+        case PTRACE_EVENT_EXEC:
+            return on_exec(tid);
+        case PTRACE_EVENT_EXIT:
+            return on_exit_event(tid);
+        case PTRACE_EVENT_STOP:
+            return on_event_stop(tid, status);
+        default:
+            break;
     }
     auto t = thread(tid);
-    if (!t) { tracee::resume(tid, signal == SIGTRAP ? 0 : signal); return; }
+    if (!t) {
+        tracee::resume(tid, signal == SIGTRAP ? 0 : signal);
+        return;
+    }
     if (signal == SIGTRAP && t->process->away && on_blob_trap(*t)) return;
-    if (signal == tracee::kSyscallStop) { tracee::resume(tid); return; }
+    if (signal == tracee::kSyscallStop) {
+        tracee::resume(tid);
+        return;
+    }
     on_signal(tid, signal);
 }
 
@@ -51,7 +68,7 @@ void Job::on_clone_event(HomeTid parent) {
 
 void Job::on_event_stop(HomeTid tid, int status) {
     auto t = thread(tid);
-    if (!t) {                                           // a new task; its parent's event may still be on its way
+    if (!t) {  // a new task; its parent's event may still be on its way
         stopped_early_.insert(tid);
         if (announced_.contains(tid)) on_new_tracee(tid);
         return;
@@ -62,31 +79,39 @@ void Job::on_event_stop(HomeTid tid, int status) {
     t->process->stopped = group_stop;
     if (t->process->away && link_up_ && tid.value == t->process->pid.value)
         link_.send(FrameType::freeze, 0, FreezeFrame{t->process->pid, group_stop});
-    if (group_stop) tracee::listen(tid);                // stays stopped as its parent was told, and wakes by SIGCONT
-    else tracee::resume(tid);
+    if (group_stop)
+        tracee::listen(tid);  // stays stopped as its parent was told, and wakes by SIGCONT
+    else
+        tracee::resume(tid);
 }
 
 // Points a stopped thread at operations of ours, whatever it was doing; what it did is lost, so this is for its end.
 void Job::run_forced(Thread& t) {
     user_regs_struct regs;
-    if (!t.process->slots || !tracee::registers(t.tid, regs)) { tracee::resume(t.tid); return; }
+    if (!t.process->slots || !tracee::registers(t.tid, regs)) {
+        tracee::resume(t.tid);
+        return;
+    }
     auto ops = std::exchange(t.forced, {});
     t.active.reset();
     t.active.emplace();
     post(t, ops, true);
     regs.rip = blob_address(omx_blob_run);
     regs.r15 = SlotMemory::slot_address(t.slot).value;
-    regs.orig_rax = ~uint64_t{0};                        // no restart of the call it was in
+    regs.orig_rax = ~uint64_t{0};  // no restart of the call it was in
     tracee::set_registers(t.tid, regs);
     tracee::resume(t.tid);
 }
 
 void Job::on_exit_event(HomeTid tid) {
     auto t = thread(tid);
-    if (!t) { tracee::resume(tid); return; }
+    if (!t) {
+        tracee::resume(tid);
+        return;
+    }
     auto& p = *t->process;
     bool ours = t->exit_expected || p.ending || p.exec_in_progress || !p.away || p.guest_gone || !link_up_;
-    if (!ours) return kill_guest_first(p, tid, 0);       // killed from outside: its guest must be gone first (F11)
+    if (!ours) return kill_guest_first(p, tid, 0);  // killed from outside: its guest must be gone first (F11)
     bool last = threads_.size() == 1;
     if (last) write_stats();
     t->state = Thread::State::ended;

@@ -1,4 +1,5 @@
 #include "supervisor/ptrace.h"
+
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
@@ -15,7 +16,8 @@ const void* number(long n) { return reinterpret_cast<const void*>(n); }
 
 Status seize(HomePid pid) {
     if (!request(PTRACE_SEIZE, HomeTid(pid.value), nullptr, number(kOptions)))
-        return fail_errno(fmt::format("can't trace process {} (is it traced already, or does Yama forbid it?)", pid.value));
+        return fail_errno(
+            fmt::format("can't trace process {} (is it traced already, or does Yama forbid it?)", pid.value));
     return {};
 }
 

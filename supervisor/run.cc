@@ -4,11 +4,8 @@
 // status, $! and getppid. So the command runs in the process that the shell started, and the supervisor, forked twice
 // into a session of its own, is nobody's parent; it only traces.
 #include "supervisor/run.h"
-#include "remote/node.h"
-#include "supervisor/greeting.h"
-#include "supervisor/job.h"
+
 #include <fcntl.h>
-#include <fstream>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,14 +13,20 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
+#include <fstream>
+
+#include "remote/node.h"
+#include "supervisor/greeting.h"
+#include "supervisor/job.h"
+
 namespace omx {
 
 namespace {
 
 // What the original process and the supervisor share between fork and exec.
 struct Handshake {
-    UniqueFd go_read, go_write;            // original -> supervisor: you may seize me
-    UniqueFd word_read, word_write;        // supervisor -> original: its pid, then "+" (go on) or a sentence
+    UniqueFd go_read, go_write;      // original -> supervisor: you may seize me
+    UniqueFd word_read, word_write;  // supervisor -> original: its pid, then "+" (go on) or a sentence
 };
 
 int complain(std::string_view what, int status) {
@@ -49,7 +52,8 @@ Result<UniqueFd> start_local_node(const RunOptions& o) {
     pid_t pid = fork();
     if (pid < 0) return fail_errno("fork");
     if (pid == 0) {
-        // Nothing else may live on in the node: a copy of the supervisor's ring, say, would keep its link open after its end.
+        // Nothing else may live on in the node: a copy of the supervisor's ring, say, would keep its link open after
+        // its end.
         int socket = dup3(theirs.get(), 3, O_CLOEXEC) == 3 || theirs.get() == 3 ? 3 : -1;
         close_range(4, ~0u, 0);
         NodeOptions node;
@@ -70,7 +74,7 @@ Result<UniqueFd> connect_node(const RunOptions& o) {
 // All that was inherited goes: a supervisor that held the command's pipes open would change when readers see their end.
 void let_go_of_everything(std::initializer_list<UniqueFd*> kept) {
     int next = 3;
-    for (auto* fd : kept) {                              // to the front, in order, then close the rest
+    for (auto* fd : kept) {  // to the front, in order, then close the rest
         if (!fd->valid()) continue;
         fd->reset(fcntl(fd->get(), F_DUPFD_CLOEXEC, 16));
     }
@@ -82,12 +86,15 @@ void let_go_of_everything(std::initializer_list<UniqueFd*> kept) {
     int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; fd++) dup2(null, fd);
     close_range(static_cast<unsigned>(next), ~0u, 0);
-    if (chdir("/") != 0) {}
+    if (chdir("/") != 0) {
+    }
     umask(022);
     setsid();
 }
 
-struct Outputs { UniqueFd stats, trace, messages; };
+struct Outputs {
+    UniqueFd stats, trace, messages;
+};
 
 Status wait_for_leave(Handshake& hs) {
     pid_t self = getpid();
@@ -103,9 +110,13 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     hs.word_read.reset();
     let_go_of_everything({&hs.go_read, &hs.word_write, &out.stats, &out.trace, &out.messages});
     prctl(PR_SET_NAME, "omxsup");
-    auto tell = [&](const std::string& sentence) { (void)!write(hs.word_write.get(), sentence.data(), sentence.size()); };
+    auto tell = [&](const std::string& sentence) {
+        (void)!write(hs.word_write.get(), sentence.data(), sentence.size());
+    };
 
-    LoopKind kind = o.link == "epoll" ? LoopKind::epoll : o.link == "io_uring" ? LoopKind::io_uring : LoopKind::automatic;
+    LoopKind kind = o.link == "epoll"      ? LoopKind::epoll
+                    : o.link == "io_uring" ? LoopKind::io_uring
+                                           : LoopKind::automatic;
     if (auto allowed = wait_for_leave(hs); !allowed) return;
     auto loop = Loop::make(kind);
     if (!loop) return tell(loop.error().what);
@@ -116,8 +127,12 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     if (!node) return tell(node.error().what);
     // Last, because from here on our end is the original's: EXITKILL would keep it from telling why we failed.
     if (auto held = tracee::seize(root); !held) return tell(held.error().what);
-    JobSetup setup{.root = root, .node_name = node->host, .stats_file = std::move(out.stats), .trace_file = std::move(out.trace),
-                   .where_defaulted = o.where_defaulted, .messages = std::move(out.messages)};
+    JobSetup setup{.root = root,
+                   .node_name = node->host,
+                   .stats_file = std::move(out.stats),
+                   .trace_file = std::move(out.trace),
+                   .where_defaulted = o.where_defaulted,
+                   .messages = std::move(out.messages)};
     Job job(std::move(setup), **loop, link);
     tell("+");
     hs.go_read.reset();
@@ -129,7 +144,8 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
 
 Result<UniqueFd> open_output(const std::optional<std::string>& where) {
     if (!where) return UniqueFd();
-    UniqueFd fd(where->empty() ? fcntl(2, F_DUPFD_CLOEXEC, 3) : open(where->c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666));
+    UniqueFd fd(where->empty() ? fcntl(2, F_DUPFD_CLOEXEC, 3)
+                               : open(where->c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666));
     if (!fd) return fail_errno(fmt::format("can't write {}", where->empty() ? "to standard error" : *where));
     return fd;
 }
@@ -151,7 +167,8 @@ Status fork_supervisor(const RunOptions& o, Handshake& hs) {
         _exit(0);
     }
     int status = 0;
-    while (waitpid(between, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
+    }
     hs.go_read.reset();
     hs.word_write.reset();
     return {};
@@ -159,12 +176,14 @@ Status fork_supervisor(const RunOptions& o, Handshake& hs) {
 
 Status wait_until_held(Handshake& hs) {
     pid_t supervisor = 0;
-    if (read(hs.word_read.get(), &supervisor, sizeof supervisor) != sizeof supervisor) return fail("the supervisor did not start");
-    prctl(PR_SET_PTRACER, supervisor);                   // Yama: let this one trace us; elsewhere EINVAL, harmless
+    if (read(hs.word_read.get(), &supervisor, sizeof supervisor) != sizeof supervisor)
+        return fail("the supervisor did not start");
+    prctl(PR_SET_PTRACER, supervisor);  // Yama: let this one trace us; elsewhere EINVAL, harmless
     if (write(hs.go_write.get(), "g", 1) != 1) return fail_errno("write");
-    char buffer[4096];                                   // one write, one read: shorter than PIPE_BUF
+    char buffer[4096];  // one write, one read: shorter than PIPE_BUF
     ssize_t n;
-    while ((n = read(hs.word_read.get(), buffer, sizeof buffer)) < 0 && errno == EINTR) {}
+    while ((n = read(hs.word_read.get(), buffer, sizeof buffer)) < 0 && errno == EINTR) {
+    }
     if (n <= 0) return fail("the supervisor died");
     std::string sentence(buffer, static_cast<size_t>(n));
     return sentence == "+" ? Status{} : fail(sentence);
@@ -176,7 +195,8 @@ int exec_command(const RunOptions& o) {
     argv.push_back(nullptr);
     execvp(argv[0], argv.data());
     int status = errno == ENOENT ? kExitNotFound : kExitCannotExecute;
-    return complain(fmt::format("{}: {}", argv[0], status == kExitNotFound ? "command not found" : strerror(errno)), status);
+    return complain(fmt::format("{}: {}", argv[0], status == kExitNotFound ? "command not found" : strerror(errno)),
+                    status);
 }
 
 int run_at_home(const RunOptions& o) {
@@ -187,7 +207,8 @@ int run_at_home(const RunOptions& o) {
         JobStats s;
         s.node = "home";
         s.where_defaulted = o.where_defaulted;
-        s.processes.push_back({getpid(), o.command.at(0), "home", o.where_defaulted ? "neither --on nor $OMXSUP_ON names a node" : "--home", 0, 0, 0, 0});
+        s.processes.push_back({getpid(), o.command.at(0), "home",
+                               o.where_defaulted ? "neither --on nor $OMXSUP_ON names a node" : "--home", 0, 0, 0, 0});
         auto text = s.json({});
         (void)!write(stats->get(), text.data(), text.size());
     }

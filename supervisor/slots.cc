@@ -1,8 +1,10 @@
 #include "supervisor/slots.h"
-#include <algorithm>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+
+#include <algorithm>
 
 namespace omx {
 
@@ -17,7 +19,8 @@ SlotOp op(uint32_t nr, std::array<uint64_t, 6> args, uint32_t flags) { return Sl
 Result<std::unique_ptr<SlotMemory>> SlotMemory::make(UniqueFd memfd) {
     if (ftruncate(memfd.get(), OMX_BIG_OFFSET + OMX_PAGE) != 0)
         return fail_errno("can't size a deputy's slots (does a file size limit, ulimit -f, forbid it?)");
-    void* p = mmap(nullptr, size_t{kMaxSlots} * OMX_SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memfd.get(), 0);
+    void* p = mmap(nullptr, size_t{kMaxSlots} * OMX_SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                   memfd.get(), 0);
     if (p == MAP_FAILED) return fail_errno("can't map a deputy's slots");
     return std::unique_ptr<SlotMemory>(new SlotMemory(std::move(memfd), static_cast<std::byte*>(p)));
 }
@@ -31,7 +34,10 @@ std::optional<unsigned> SlotMemory::take_slot() {
     auto free = std::find(used_.begin(), used_.end(), false);
     auto index = static_cast<unsigned>(free - used_.begin());
     if (index >= kMaxSlots) return std::nullopt;
-    if (free == used_.end()) used_.push_back(true); else *free = true;
+    if (free == used_.end())
+        used_.push_back(true);
+    else
+        *free = true;
     std::memset(static_cast<void*>(&slot(index)), 0, OMX_OPS);
     return index;
 }
@@ -41,8 +47,10 @@ void SlotMemory::give_back(unsigned index) { used_.at(index) = false; }
 std::vector<SlotOp> SlotMemory::growth_for(unsigned index) {
     if (index < slots_mapped_) return {};
     unsigned wanted = std::min(kMaxSlots, std::max(index + 1, slots_mapped_ * 2));
-    auto grow = op(SYS_mremap, {OMX_SLOTS_BASE, uint64_t{slots_mapped_} * OMX_SLOT_BYTES, uint64_t{wanted} * OMX_SLOT_BYTES, 0, 0, 0},
-                   OMX_OP_STOP_ON_ERROR);
+    auto grow =
+        op(SYS_mremap,
+           {OMX_SLOTS_BASE, uint64_t{slots_mapped_} * OMX_SLOT_BYTES, uint64_t{wanted} * OMX_SLOT_BYTES, 0, 0, 0},
+           OMX_OP_STOP_ON_ERROR);
     slots_mapped_ = wanted;
     return {grow};
 }
@@ -62,7 +70,8 @@ SlotMemory::Big SlotMemory::take_big(uint64_t bytes) {
     if (kept_.ours && offset + bytes <= kept_.bytes) {
         big.ours = kept_.ours + offset;
     } else {
-        void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(), static_cast<off_t>(OMX_BIG_OFFSET + offset));
+        void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(),
+                       static_cast<off_t>(OMX_BIG_OFFSET + offset));
         if (p == MAP_FAILED) return {};
         big.ours = static_cast<std::byte*>(p);
     }
@@ -75,7 +84,8 @@ void SlotMemory::give_back(const Big& big) {
     if (kept_.ours && big.ours >= kept_.ours && big.ours < kept_.ours + kept_.bytes) return;
     munmap(big.ours, big.bytes);
     // What one huge call needed must not stay with an idle guest.
-    fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(OMX_BIG_OFFSET + big.offset), static_cast<off_t>(big.bytes));
+    fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(OMX_BIG_OFFSET + big.offset),
+              static_cast<off_t>(big.bytes));
 }
 
 std::vector<SlotOp> SlotMemory::growth_for(const Big& big) {
@@ -87,7 +97,9 @@ std::vector<SlotOp> SlotMemory::growth_for(const Big& big) {
 }
 
 SlotArena::SlotArena(SlotMemory& memory, unsigned slot) : memory_(memory), slot_(slot) {}
-SlotArena::~SlotArena() { for (auto& b : bigs_) memory_.give_back(b); }
+SlotArena::~SlotArena() {
+    for (auto& b : bigs_) memory_.give_back(b);
+}
 
 SlotMemory::Big SlotArena::take(size_t bytes) {
     auto big = memory_.take_big(bytes);

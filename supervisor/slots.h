@@ -1,12 +1,13 @@
 // A deputy process's slots as the supervisor sees them, and the arena that lays a call's buffers out in them.
 // One memfd per process (S4), mapped shared by both: slots at offset 0, the big area at OMX_BIG_OFFSET.
 #pragma once
-#include "protocol/marshal.h"
-#include "protocol/unique_fd.h"
-#include "supervisor/slot.h"
 #include <map>
 #include <memory>
 #include <vector>
+
+#include "protocol/marshal.h"
+#include "protocol/unique_fd.h"
+#include "supervisor/slot.h"
 
 namespace omx {
 
@@ -20,7 +21,9 @@ public:
 
     Slot& slot(unsigned index) { return *reinterpret_cast<Slot*>(base_ + size_t{index} * OMX_SLOT_BYTES); }
     std::byte* slot_data(unsigned index) { return base_ + size_t{index} * OMX_SLOT_BYTES + OMX_PAGE; }
-    static DeputyAddr slot_address(unsigned index) { return DeputyAddr(OMX_SLOTS_BASE + uint64_t{index} * OMX_SLOT_BYTES); }
+    static DeputyAddr slot_address(unsigned index) {
+        return DeputyAddr(OMX_SLOTS_BASE + uint64_t{index} * OMX_SLOT_BYTES);
+    }
 
     // A free slot for a new thread; nullopt when there are none left.
     std::optional<unsigned> take_slot();
@@ -29,7 +32,10 @@ public:
     std::vector<SlotOp> growth_for(unsigned index);
 
     // Room in the big area: whole pages at a time, given back when the call is over.
-    struct Big { uint64_t offset = 0, bytes = 0; std::byte* ours = nullptr; };
+    struct Big {
+        uint64_t offset = 0, bytes = 0;
+        std::byte* ours = nullptr;
+    };
     Big take_big(uint64_t bytes);
     void give_back(const Big&);
     std::vector<SlotOp> growth_for(const Big&);
@@ -43,7 +49,7 @@ private:
     uint64_t big_mapped_ = OMX_PAGE;         // in the deputy
     uint64_t big_size_ = OMX_PAGE;           // in the memfd
     std::map<uint64_t, uint64_t> big_used_;  // offset -> bytes
-    Big kept_{};                             // mapping of the first pages, kept between calls: no page faults in a loop of big reads
+    Big kept_{};  // mapping of the first pages, kept between calls: no page faults in a loop of big reads
 };
 
 // Lays out one call's buffers: in the slot's data area while they fit, else in the big area.
@@ -62,8 +68,8 @@ public:
 private:
     SlotMemory& memory_;
     unsigned slot_;
-    size_t used_ = 0;                    // of the slot's data area
-    size_t chunk_used_ = 0;              // of the last of `bigs_`, if that is a chunk for many pieces
+    size_t used_ = 0;        // of the slot's data area
+    size_t chunk_used_ = 0;  // of the last of `bigs_`, if that is a chunk for many pieces
     bool chunk_open_ = false;
     std::vector<SlotMemory::Big> bigs_;
 
