@@ -52,6 +52,8 @@ struct DeputyProcess {
     std::string program;                      // for policy and stats
     bool away = false;                        // a guest of it exists on the node
     bool exec_in_progress = false;
+    // Its image is on its way: calls that still come are of threads that the exec has ended, and get no answer.
+    bool image_on_its_way = false;
     unsigned signals_on_their_way = 0;        // sent to the guest; the node hasn't yet said that it has them
     bool ending = false;                      // exit or a fatal signal has been let through
     bool guest_gone = false;

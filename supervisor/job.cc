@@ -133,8 +133,10 @@ void Job::link_lost(const Error& why) {
 }
 
 void Job::on_image_done(const ImageDone& done) {
-    if (done.error.empty()) return;
-    if (auto p = process(done.pid)) {
+    auto p = process(done.pid);
+    if (!p) return;
+    p->image_on_its_way = false;
+    if (!done.error.empty()) {
         p->guest_gone = true;
         end_with_line(*p, fmt::format("node {} can't run {}: {}", setup_.node_name, p->program, done.error));
     }

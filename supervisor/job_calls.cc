@@ -64,6 +64,7 @@ void Job::on_call(uint64_t id, View body) {
     if (!head) return link_lost(head.error());
     auto t = thread(head->tid);
     if (!t || t->state == Thread::State::ended || t->process->ending) return;  // crossed its end on the way
+    if (t->process->image_on_its_way) return;
     // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         may_block(head->nr, head->args))

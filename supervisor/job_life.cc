@@ -63,6 +63,7 @@ void Job::on_exec(HomeTid tid) {
     user_regs_struct regs = image->threads.at(0).regs;
     if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
     p->away = true;
+    p->image_on_its_way = true;
     tracee::die_with_supervisor(tid, true);
     p->away_since = std::chrono::steady_clock::now();
     p->emptying = emptying(*image);
