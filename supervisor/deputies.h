@@ -20,8 +20,7 @@ struct ActiveCall {
     std::unique_ptr<SlotArena> arena;
     unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
     uint16_t restart = 0;                    // see ReplyHead
-    // clone: the new task's id, set by the ptrace event; the reply waits until it stands ready.
-    HomeTid child;
+    // clone of a thread: the slot it will use. The reply waits until the new task stands ready.
     std::optional<unsigned> child_slot;
     std::chrono::steady_clock::time_point since;
     std::string text;                        // for --trace
@@ -71,7 +70,6 @@ struct DeputyProcess {
     std::optional<std::string> end_line;      // what it will say when the node has ended its guest
     std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
-    std::chrono::steady_clock::time_point away_since;
 };
 
 }  // namespace omx

@@ -65,7 +65,6 @@ void Job::on_exec(HomeTid tid) {
     p->away = true;
     p->image_on_its_way = true;
     tracee::die_with_supervisor(tid, true);
-    p->away_since = std::chrono::steady_clock::now();
     p->emptying = emptying(*image);
     Bytes body = encode_frame(*image);
     link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
@@ -202,7 +201,6 @@ void Job::on_new_tracee(HomeTid child) {
         p->program = parent->process->program;
         p->identity_changed = parent->process->identity_changed;
         p->away = true;
-        p->away_since = std::chrono::steady_clock::now();
         auto& added = *p;
         processes_[added.pid] = std::move(p);
         add_thread(added, child, 0).state = Thread::State::preparing;
