@@ -23,11 +23,11 @@ Spinner::Spinner(std::chrono::microseconds budget)
 bool Spinner::worth_it() {
     if (budget_.count() == 0 || failures_ >= kFailuresToStop) return false;
     auto now = Clock::now();
-    if (now < not_before_) return false;
+    if (!pause_.over(now)) return false;
     if (now - load_looked_at_ > kLookAtLoad) {
         load_looked_at_ = now;
         if (machine_is_loaded()) {
-            hold_off(now, kHoldOffLoaded);
+            pause_.at_least(now, kHoldOffLoaded);
             return false;
         }
     }
