@@ -2,7 +2,6 @@
 // job_*.cc, one file per kind of event.
 #pragma once
 #include "protocol/marshal.h"
-#include "supervisor/direct.h"
 #include "supervisor/slots.h"
 #include <chrono>
 #include <memory>
@@ -40,6 +39,7 @@ struct DeputyThread {
     unsigned slot = 0;
     std::optional<ActiveCall> active;
     std::optional<std::pair<uint64_t, Bytes>> waiting;    // a call that came before the thread was ready
+    bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 
@@ -65,8 +65,6 @@ struct DeputyProcess {
     // Threads held at a fatal signal or at their exit until the node confirms that nothing of the guest runs.
     struct Held { HomeTid tid; int signal; };
     std::vector<Held> held;
-    // What its descriptors are, as long as only calls of ours are made on them: forgotten with every call of a deputy.
-    std::unordered_map<int, DescriptorKind> kinds;
     std::optional<std::string> end_line;      // what it will say when the node has ended its guest
     std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
     std::vector<SlotOp> emptying;             // first operations of a process that was captured

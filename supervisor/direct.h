@@ -2,9 +2,8 @@
 // that no other process has to be woken. Only where nobody can tell who called (a white list), and only when the call
 // can't wait; everything else is the deputy's.
 //
-// A copy lives for one call (pidfd_getfd and close: 0.6 µs): kept longer, it would change when readers see the end of a
-// pipe, when a lock falls and whether a file just written may be executed. Non-blocking attempts use RWF_NOWAIT, never
-// O_NONBLOCK, which belongs to the open file and would show in the deputy.
+// How long a copy may live: supervisor/descriptors.h. Non-blocking attempts use RWF_NOWAIT, never O_NONBLOCK, which
+// belongs to the open file and would show in the deputy.
 #pragma once
 #include <memory>
 #include <optional>
@@ -43,7 +42,7 @@ bool may_run_directly(uint32_t nr, const CallArgs&);
 // What is behind a descriptor, as far as running calls on it goes.
 enum class DescriptorKind : uint8_t { regular, harmless_device, pipe, other };
 DescriptorKind kind_of(int fd);
-// Runs it on `fd`, a copy made for this call. nullopt: the deputy must run it; nothing has happened.
+// Runs it on `fd`, a copy. nullopt: the deputy must run it; nothing has happened.
 std::optional<int64_t> run_directly(const HomeCall&, int fd, DescriptorKind);
 
 }  // namespace omx

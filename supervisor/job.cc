@@ -259,7 +259,9 @@ void Job::forget(HomeTid tid) {
     if (p->slots && t->state != Thread::State::unborn) p->slots->give_back(t->slot);
     threads_.erase(tid);
     p->threads.erase(tid);
-    if (p->threads.empty()) processes_.erase(p->pid);
+    if (!p->threads.empty()) return;
+    descriptors_.forget(p->pid);
+    processes_.erase(p->pid);
 }
 
 void Job::write_stats() {

@@ -11,7 +11,7 @@
 #include "protocol/loop.h"
 #include "protocol/spin.h"
 #include "supervisor/deputies.h"
-#include "supervisor/direct.h"
+#include "supervisor/descriptors.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
 #include <cstdio>
@@ -138,6 +138,7 @@ private:
     Spinner spinner_;
     Spinner::Clock::time_point idle_since_{};
     OwnArena own_arena_;
+    KnownDescriptors descriptors_;
     bool direct_ = false;                     // calls may be run by the supervisor: see direct.h
     Bytes scratch_;
 };

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <atomic>
 #include <ctime>
 
@@ -56,6 +57,18 @@ bool stops_its_caller(uint32_t nr) {
         default:
             return false;
     }
+}
+
+// True while a deputy of it is at any call.
+bool calling(const DeputyProcess& p) {
+    return std::ranges::any_of(p.threads, [](auto& t) { return t.second->state == DeputyThread::State::calling; });
+}
+
+// True while one is at a call that may make a number stand for another file.
+bool changes_descriptors(const DeputyProcess& p) {
+    return std::ranges::any_of(p.threads, [](auto& t) {
+        return t.second->state == DeputyThread::State::calling && t.second->changes_descriptors;
+    });
 }
 }  // namespace
 
@@ -116,11 +129,22 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
 bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View body) {
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
-    int copy_of = static_cast<int>(head.args[0]);
-    if (auto known = p.kinds.find(copy_of); known != p.kinds.end() && known->second == DescriptorKind::other)
-        return false;
-    UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), copy_of, 0)));  // closed behind the reply
-    if (!copy) return false;  // EBADF is the kernel's to say
+    auto number = static_cast<int>(head.args[0]);
+    auto kind = descriptors_.kind(p.pid, number);
+    if (kind == DescriptorKind::other) return false;
+    UniqueFd fresh;
+    int fd = descriptors_.copy(p.pid, number);
+    if (fd < 0) {
+        fresh.reset(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), number, 0)));
+        if (!fresh) return false;  // EBADF is the kernel's to say
+        fd = fresh.get();
+    }
+    if (!kind) {
+        kind = kind_of(fd);
+        if (!changes_descriptors(p)) descriptors_.note(p.pid, number, *kind);
+    }
+    // Otherwise it is closed behind the reply.
+    if (fresh && *kind != DescriptorKind::other && !calling(p)) descriptors_.keep(p.pid, number, std::move(fresh));
     ActiveCall active{.id = id, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
@@ -129,11 +153,10 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View b
         link_lost(call.error());
         return true;
     }
-    auto known = p.kinds.find(copy_of);
-    auto kind = known != p.kinds.end() ? known->second : p.kinds[copy_of] = kind_of(copy.get());
-    auto result = run_directly(*call, copy.get(), kind);
+    auto result = run_directly(*call, fd, *kind);
     if (!result) return false;
-    on_children();  // a signal that came before the data must leave before it (F4)
+    on_children();                                // a signal that came before the data must leave before it (F4)
+    if (thread(head.tid) != &t) return true;      // or an exec of another thread has ended this one
     if (p.ending || !p.held.empty()) return true;
     active.call = std::move(*call);
     if (setup_.trace_file) active.text = format_call(head, body);
@@ -180,7 +203,7 @@ long futex(uint32_t& word, int what, uint32_t value, const timespec* timeout = n
 }  // namespace
 
 void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
-    t.process->kinds.clear();
+    t.changes_descriptors = descriptors_.before(t.process->pid, ops);
     auto& slot = t.process->slots->slot(t.slot);
     std::copy(ops.begin(), ops.end(), slot.ops);
     if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;  // stays if what must come before it fails
@@ -214,7 +237,6 @@ bool Job::wait_inline(Thread& t, int64_t patience_us) {
 }
 
 void Job::collect(Thread& t) {
-    t.process->kinds.clear();  // a call that was on its way may have changed what they are
     auto& slot = t.process->slots->slot(t.slot);
     t.state = Thread::State::idle;
     if (!t.active) return;

@@ -46,6 +46,7 @@ void Job::on_exec(HomeTid tid) {
     OMX_CHECK(p, "an exec was reported");
     unsigned long former = 0;
     tracee::event_message(tid, former);
+    descriptors_.forget(pid);
     bool was_away = p->away;
     for (auto& [other, t] : p->threads) threads_.erase(other);
     p->threads.clear();
