@@ -94,6 +94,9 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::mask: return "mask";
         case FrameType::ping: return "ping";
         case FrameType::pong: return "pong";
+        case FrameType::lane_ask: return "lane_ask";
+        case FrameType::lane: return "lane";
+        case FrameType::lane_reply: return "lane_reply";
     }
     return "unknown";
 }
@@ -277,6 +280,39 @@ Result<MaskFrame> MaskFrame::decode(View body) {
     MaskFrame f;
     f.tid = in.tid();
     f.mask = in.get<uint64_t>();
+    return in.result(f);
+}
+
+// ---- lanes ----
+
+void LaneAsk::encode(Writer& w) const {
+    w.put(pid);
+    w.put(lane);
+    w.put(token);
+}
+
+Result<LaneAsk> LaneAsk::decode(View body) {
+    Body in(FrameType::lane_ask, body);
+    LaneAsk f;
+    f.pid = in.pid();
+    f.lane = in.get<uint64_t>();
+    f.token = in.get<LaneToken>();
+    return in.result(f);
+}
+
+void LaneHello::encode(Writer& w) const {
+    w.put(version);
+    w.put(token);
+    w.put(lane);
+}
+
+Result<LaneHello> LaneHello::decode(View body) {
+    Body in(FrameType::lane, body);
+    LaneHello f;
+    f.version = in.get<uint32_t>();
+    if (body.size() >= sizeof f.version && f.version != kProtocolVersion) return f;
+    f.token = in.get<LaneToken>();
+    f.lane = in.get<uint64_t>();
     return in.result(f);
 }
 

@@ -10,7 +10,7 @@
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kProtocolVersion = 2;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -31,6 +31,9 @@ enum class FrameType : uint16_t {
     mask = 22,        // node -> home: the thread's signal mask changed natively (a handler returned)
     ping = 23,        // both ways, answered by pong with the same body; tests and latency measurements
     pong = 24,
+    lane_ask = 25,    // node -> home: open a lane (a connection of its own for calls) for this process
+    lane = 26,        // home -> node, first on a connection that is to be a lane, instead of hello
+    lane_reply = 27,  // home -> node, on a lane: u64 frames that home had put on the link, then the body of a reply
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -144,6 +147,27 @@ struct MaskFrame {
     uint64_t mask = 0;
     void encode(Writer&) const;
     static Result<MaskFrame> decode(View);
+};
+
+// What a connection must say to become a lane of a session, known to its two ends only.
+using LaneToken = std::array<uint8_t, 16>;
+
+// If home can't, it does nothing: the guest goes on over the link.
+struct LaneAsk {
+    HomePid pid;
+    uint64_t lane = 0;              // the worker's number for it
+    LaneToken token{};
+    void encode(Writer&) const;
+    static Result<LaneAsk> decode(View);
+};
+// As with hello, of another version the number alone is decoded.
+struct LaneHello {
+    static constexpr size_t kBytes = 28;
+    uint32_t version = kProtocolVersion;
+    LaneToken token{};
+    uint64_t lane = 0;
+    void encode(Writer&) const;
+    static Result<LaneHello> decode(View);
 };
 
 // What home knows of a file whose content the node wants (exec images, private mappings).

@@ -48,7 +48,14 @@ struct Frame {
 
 // bytes: what the socket took or gave, headers included. frames_out: accepted by send(); frames_in: given by receive().
 // sends, receives: system calls that moved something.
-struct LinkCounters { uint64_t bytes_out = 0, bytes_in = 0, frames_out = 0, frames_in = 0, sends = 0, receives = 0; };
+struct LinkCounters {
+    uint64_t bytes_out = 0, bytes_in = 0, frames_out = 0, frames_in = 0, sends = 0, receives = 0;
+    LinkCounters& operator+=(const LinkCounters& o) {
+        bytes_out += o.bytes_out, bytes_in += o.bytes_in, frames_out += o.frames_out, frames_in += o.frames_in;
+        sends += o.sends, receives += o.receives;
+        return *this;
+    }
+};
 
 class Link {
 public:

@@ -2,6 +2,7 @@
 #include "loader/file_cache.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
+#include "remote/newcomers.h"
 #include "remote/pass_socket.h"
 #include "remote/sandbox.h"
 #include "remote/session.h"
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <map>
 #include <netinet/in.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,13 +29,20 @@ constexpr int64_t kSpareDelayUs = 200'000;      // a new spare session is made w
 struct Session {
     UniqueFd pidfd;            // signals by it can't hit a stranger who got the number
     UniqueFd cache;            // the daemon's end
+    UniqueFd lane_door;        // lanes that home opens are passed over it
+    LaneToken lane_token{};    // and known by this
     UniqueFd news;             // home's boot id comes here
     std::string owner;         // for the file cache: user and home
 };
 
 class Node {
 public:
-    Node(const NodeOptions& options, Loop& loop) : options_(options), loop_(loop), cache_(options.cache_bytes) {}
+    Node(const NodeOptions& options, Loop& loop)
+        : options_(options), loop_(loop), cache_(options.cache_bytes),
+          newcomers_(loop, [this](UniqueFd socket, FirstFrame first) {
+              if (ending_) return;
+              first == FirstFrame::lane ? begin_lane(std::move(socket)) : begin_job(std::move(socket));
+          }) {}
     Status start();
     Status serve();            // until SIGTERM or SIGINT
     void end_sessions();
@@ -41,6 +50,8 @@ public:
 private:
     void on_signal();
     void on_connection();
+    void begin_job(UniqueFd);
+    void begin_lane(UniqueFd);
     void make_spare();
     void refuse(UniqueFd socket, const std::string& why);
     void on_news(pid_t);
@@ -51,6 +62,7 @@ private:
     const NodeOptions& options_;
     Loop& loop_;
     FileCache cache_;
+    Newcomers newcomers_;
     UniqueFd listener_, signals_, latency_;
     std::map<pid_t, Session> sessions_;
     // Making namespaces takes milliseconds: one session, its worker locked in already, waits for the next connection.
@@ -113,7 +125,9 @@ Status Node::start() {
 
 Status Node::serve() {
     while (!ending_) {
-        auto turn = loop_.run_once(spare_ ? -1 : kSpareDelayUs);
+        auto wait_us = newcomers_.look_at_clock();
+        if (!spare_) wait_us = wait_us < 0 ? kSpareDelayUs : std::min(wait_us, kSpareDelayUs);
+        auto turn = loop_.run_once(wait_us);
         if (!turn) return std::unexpected(turn.error());
         if (!*turn && !spare_) make_spare();
     }
@@ -144,12 +158,32 @@ void Node::on_connection() {
     if (!socket) return;
     if (!options_.insecure)
         if (auto fine = check_peer(socket.get()); !fine) return refuse(std::move(socket), fine.error().what);
+    newcomers_.add(std::move(socket));
+}
+
+void Node::begin_job(UniqueFd socket) {
     if (!spare_) make_spare();
     if (!spare_) return refuse(std::move(socket), "the node can't make another process or descriptor");
     auto passed = pass_socket(spare_door_.get(), socket.get());
     spare_ = 0;
     spare_door_.reset();
     if (!passed) refuse(std::move(socket), passed.error().what);
+}
+
+// In a time that tells nothing of where they differ.
+bool same_token(const LaneToken& a, const LaneToken& b) {
+    unsigned difference = 0;
+    for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+    return difference == 0;
+}
+
+// Whatever is wrong with it: the connection is closed, and home goes on without a lane.
+void Node::begin_lane(UniqueFd socket) {
+    auto hello = read_lane_hello(socket.get());
+    if (!hello || hello->version != kProtocolVersion) return;
+    for (auto& [pid, s] : sessions_)
+        if (s.lane_door && same_token(s.lane_token, hello->token))
+            (void)pass_socket(s.lane_door.get(), socket.get(), hello->lane);
 }
 
 // Waiting until the peer has read it is a child's business.
@@ -159,7 +193,7 @@ void Node::refuse(UniqueFd socket, const std::string& why) {
 
 void Node::make_spare() {
     auto cache = cache_socketpair();
-    int news[2], doors[2];
+    int news[2], doors[2], lane_doors[2];
     if (!cache || pipe2(news, O_CLOEXEC | O_NONBLOCK) < 0) {
         fmt::print(stderr, "omxsup node: no descriptors left\n");
         return;
@@ -167,6 +201,10 @@ void Node::make_spare() {
     UniqueFd news_reader(news[0]), news_writer(news[1]);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, doors) < 0) return;
     UniqueFd our_door(doors[0]), its_door(doors[1]);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lane_doors) < 0) return;
+    UniqueFd our_lane_door(lane_doors[0]), its_lane_door(lane_doors[1]);
+    LaneToken token;
+    if (getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) return;
     pid_t daemon = getpid(), pid = fork();
     if (pid < 0) {
         fmt::print(stderr, "omxsup node: can't make a session: {}\n", strerror(errno));
@@ -176,11 +214,14 @@ void Node::make_spare() {
         setsid();      // ^C at the node's terminal is for the daemon, which then ends us
         if (!die_with_parent(daemon)) _exit(1);
         _exit(run_session({.socket = {}, .door = std::move(its_door), .cache = std::move(cache->second),
-                           .news = std::move(news_writer)}, options_));
+                           .lane_door = std::move(its_lane_door), .lane_token = token, .news = std::move(news_writer)},
+                          options_));
     }
     auto& s = sessions_[pid];
     s.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     s.cache = std::move(cache->first);
+    s.lane_door = std::move(our_lane_door);
+    s.lane_token = token;
     s.news = std::move(news_reader);
     loop_.watch_readable(s.news.get(), [this, pid] { on_news(pid); });
     spare_ = pid;
@@ -240,10 +281,11 @@ int node_main(const NodeOptions& options) {
     return kOurFailure;
 }
 
-int embedded_node(int socket, const NodeOptions& options) {
+int embedded_node(int socket, int lane_door, const NodeOptions& options) {
     if (!die_with_parent(getppid())) return 1;
     // The peer is our parent: no need to ask who it is.
-    return run_session({.socket = UniqueFd(socket), .door = {}, .cache = {}, .news = {}}, options);
+    return run_session({.socket = UniqueFd(socket), .door = {}, .cache = {}, .lane_door = UniqueFd(lane_door),
+                        .lane_token = {}, .news = {}}, options);
 }
 
 }  // namespace omx

@@ -13,6 +13,7 @@ struct NodeOptions {
     bool insecure = false;                     // serve whoever connects, not only processes of our own user
     std::string link = "auto";                 // auto, io_uring or epoll: how event loops wait
     uint64_t cache_bytes = 1024ull << 20;      // file contents kept for further guests
+    std::string lanes = "auto";                // off, or always: also for guests that make few calls (tests)
     bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
 };
 
@@ -20,7 +21,8 @@ struct NodeOptions {
 int node_main(const NodeOptions&);
 
 // One session on an already connected stream socket, for `omxsup run --local-node`: the same sandbox, the same worker,
-// a cache of its own. Called in a forked child that has nothing else to do; returns the status to exit with.
-int embedded_node(int socket, const NodeOptions&);
+// a cache of its own. Lanes come over `lane_door`, as there is no address to connect to. Called in a forked child that
+// has nothing else to do; returns the status to exit with.
+int embedded_node(int socket, int lane_door, const NodeOptions&);
 
 }  // namespace omx

@@ -5,8 +5,8 @@ namespace omx {
 namespace {
 
 struct Message {
-    char byte = 's';
-    iovec piece{&byte, 1};
+    uint64_t number = 0;
+    iovec piece{&number, sizeof number};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
     msghdr head{};
     Message() {
@@ -17,23 +17,25 @@ struct Message {
 
 }  // namespace
 
-Status pass_socket(int over, int socket) {
+Status pass_socket(int over, int socket, uint64_t number) {
     Message m;
+    m.number = number;
     auto part = CMSG_FIRSTHDR(&m.head);
     part->cmsg_level = SOL_SOCKET, part->cmsg_type = SCM_RIGHTS, part->cmsg_len = CMSG_LEN(sizeof socket);
     std::memcpy(CMSG_DATA(part), &socket, sizeof socket);
-    if (sendmsg(over, &m.head, MSG_NOSIGNAL) != 1) return fail_errno("can't hand over a connection");
+    if (sendmsg(over, &m.head, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return fail_errno("can't hand over a connection");
     return {};
 }
 
-UniqueFd take_socket(int over) {
+PassedSocket take_socket(int over) {
     Message m;
     ssize_t n;
     while ((n = recvmsg(over, &m.head, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {}
-    auto part = n > 0 ? CMSG_FIRSTHDR(&m.head) : nullptr;
+    if (n <= 0) return {.gone = true};
+    auto part = CMSG_FIRSTHDR(&m.head);
     int socket = -1;
     if (part && part->cmsg_type == SCM_RIGHTS) std::memcpy(&socket, CMSG_DATA(part), sizeof socket);
-    return UniqueFd(socket);
+    return {UniqueFd(socket), m.number, false};
 }
 
 }  // namespace omx

@@ -96,6 +96,9 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     tell(setup.news, home->boot_id);
     setup.news.reset();
     if (setup.cache) worker_setup.cache.emplace(std::move(setup.cache));
+    worker_setup.lane_door = std::move(setup.lane_door);
+    worker_setup.lane_token = setup.lane_token;
+    worker_setup.lanes = options.lanes;
     link.send(FrameType::hello, 0, ours);
     OMX_DEBUG("job {} of {}: {} (loop: {})", home->job, home->host, home->command, (*loop)->kind());
     Worker worker(std::move(worker_setup), **loop, link);
@@ -120,6 +123,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
     std::vector<int> keep{door, w.ns_last_pid.get(), report};
     if (setup.cache) keep.push_back(setup.cache.get());
     if (setup.news) keep.push_back(setup.news.get());
+    if (setup.lane_door) keep.push_back(setup.lane_door.get());
     OMX_TRY(keep_descriptors_only(keep));
     OMX_TRY(die_with_parent(0));
     return w;
@@ -139,7 +143,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
         _exit(1);
     }
     report.reset();
-    setup.socket = take_socket(door.get());
+    setup.socket = take_socket(door.get()).socket;
     if (!setup.socket) _exit(0);
     door.reset();
     prctl(PR_SET_NAME, "omxsup-worker");
@@ -180,8 +184,8 @@ Result<UniqueFd> start_worker(SessionSetup& setup, const NodeOptions& options, p
     if (worker == 0) {
         reader.reset();
         ours.reset();
-        be_worker({.socket = {}, .door = {}, .cache = std::move(setup.cache), .news = std::move(setup.news)}, options,
-                  std::move(writer), std::move(theirs));
+        setup.door.reset();
+        be_worker(std::move(setup), options, std::move(writer), std::move(theirs));
     }
     writer.reset();
     std::string why;
@@ -225,7 +229,7 @@ int run_session(SessionSetup setup, const NodeOptions& options) {
     // Our parent's descriptors must not live on in us: its io_uring would, with all that is being polled in it, our
     // peer's end of the link among it, and nobody would ever see that the link has ended.
     std::vector<int> keep;
-    for (auto* fd : {&setup.socket, &setup.door, &setup.cache, &setup.news})
+    for (auto* fd : {&setup.socket, &setup.door, &setup.cache, &setup.lane_door, &setup.news})
         if (*fd) keep.push_back(fd->get());
     sigset_t set;
     sigemptyset(&set);
@@ -239,9 +243,10 @@ int run_session(SessionSetup setup, const NodeOptions& options) {
     else if (auto made = start_worker(setup, options, worker); made) inner = std::move(*made);
     else why = made.error().what;
     setup.cache.reset();
+    setup.lane_door.reset();
     setup.news.reset();
 
-    if (!setup.socket) setup.socket = take_socket(setup.door.get());
+    if (!setup.socket) setup.socket = take_socket(setup.door.get()).socket;
     setup.door.reset();
     if (!setup.socket) return 0;                 // the node has ended; the worker sees its door closed
     prctl(PR_SET_NAME, "omxsup-session");

@@ -1,6 +1,7 @@
 // One connection's life on the node: the session process makes the namespaces and stays outside as the worker's parent;
 // the worker inside exchanges hellos and serves until the link ends.
 #pragma once
+#include "protocol/frames.h"
 #include "protocol/result.h"
 #include "protocol/unique_fd.h"
 #include "remote/node.h"
@@ -11,6 +12,8 @@ struct SessionSetup {
     UniqueFd socket;           // connected to a supervisor; or
     UniqueFd door;             // a unix socket over which it will come: the session is made in advance
     UniqueFd cache;            // the worker's end of the cache's socketpair; invalid: no cache
+    UniqueFd lane_door;        // over it come further connections for the same worker: its lanes
+    LaneToken lane_token{};    // what the daemon knows them by
     UniqueFd news;             // write end of a pipe: the worker tells home's boot id once it knows it; may be invalid
 };
 

@@ -26,6 +26,9 @@ struct WorkerSetup {
     UniqueFd ns_last_pid;          // /proc/sys/kernel/ns_last_pid, open for writing
     FilterProgram filter;
     unsigned listener_flags = 0;
+    UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
+    LaneToken lane_token{};        // what home must show the daemon for that
+    std::string lanes = "auto";    // auto, off, always
 };
 
 class Worker {

@@ -22,6 +22,10 @@ void add_link_option(CLI::App& app, std::string& link) {
     app.add_option("--link", link)->check(CLI::IsMember({"auto", "io_uring", "epoll"}))->group("");
 }
 
+void add_lanes_option(CLI::App& app, std::string& lanes) {
+    app.add_option("--lanes", lanes)->check(CLI::IsMember({"auto", "off", "always"}))->group("");      // likewise
+}
+
 CLI::App* add_run(CLI::App& app, Parsed& p) {
     auto run = app.add_subcommand("run", "Run COMMAND on another node, or as told");
     run->footer("omxsup run [OPTIONS] [--] COMMAND [ARG...]: COMMAND begins at the first word that is no option.\n"
@@ -37,6 +41,7 @@ CLI::App* add_run(CLI::App& app, Parsed& p) {
     report("--stats", p.stats, "At the end tell what the job cost, to FILE or stderr");
     report("--trace", p.trace, "Tell every forwarded call, to FILE or stderr");
     add_link_option(*run, p.run.link);
+    add_lanes_option(*run, p.run.lanes);
     return run;
 }
 
@@ -50,6 +55,7 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
         ->transform(CLI::AsSizeValue(false));
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     add_link_option(*node, p.node.link);
+    add_lanes_option(*node, p.node.lanes);
     return node;
 }
 

@@ -12,9 +12,16 @@ namespace omx {
 
 struct DeputyProcess;
 
+// Where a call came from and its answer goes.
+struct CallOrigin {
+    uint64_t id = 0;         // of the frame
+    uint64_t lane = 0;       // over which it came; 0: the link
+    bool ours() const { return id == 0 && lane == 0; }  // nobody waits for a reply
+};
+
 // A call in flight: from its frame to its reply.
 struct ActiveCall {
-    uint64_t id = 0;                         // of the frame; 0: one of ours, nobody waits for a reply
+    CallOrigin from;
     HomeCall call;
     std::unique_ptr<SlotArena> arena;
     unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
@@ -38,12 +45,12 @@ struct DeputyThread {
     State state = State::unborn;
     unsigned slot = 0;
     std::optional<ActiveCall> active;
-    std::optional<std::pair<uint64_t, Bytes>> waiting;    // a call that came before the thread was ready
+    std::optional<std::pair<CallOrigin, Bytes>> waiting;  // a call that came before the thread was ready
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 
-    bool active_for_guest() const { return active && active->id != 0; }
+    bool active_for_guest() const { return active && !active->from.ours(); }
 };
 
 struct DeputyProcess {

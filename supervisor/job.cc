@@ -9,7 +9,8 @@
 
 namespace omx {
 
-Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link) {
+Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link),
+      lanes_(loop, link, std::move(setup_.lane_door), [this](uint64_t lane) { hear_lane(lane); }) {
     stats_.node = setup_.node_name;
     stats_.where_defaulted = setup_.where_defaulted;
     rlimit file_size{};
@@ -31,14 +32,35 @@ Status Job::run() {
     children_ = UniqueFd(signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!children_) return fail_errno("signalfd");
     loop_.watch_readable(children_.get(), [this] { on_sigchld(); });
-    loop_.watch_readable(link_.fd(), [this] { on_link(); });
+    loop_.watch_readable(link_.fd(), [this] { hear_link(); });
     on_children();  // stops from before the descriptor existed
     while (!processes_.empty()) {
+        heard_at_.reset();
+        auto idle_since = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
-        idle_since_ = Spinner::Clock::now();
+        if (!heard_at_) continue;
+        spinner_.slept(*heard_at_ - idle_since);
+        OMX_TRY(spin());
     }
     return {};
+}
+
+// An answer has left: in a burst the next call is only microseconds away, and comes where the last one came. Others
+// must not starve meanwhile: now and then the loop is asked.
+Status Job::spin() {
+    constexpr unsigned kLooksPerTurn = 16;
+    Status fine;
+    auto news = [&] {
+        if (!lanes_.empty() && ++looks_ % kLooksPerTurn == 0) {
+            auto ran = loop_.run_once(0);
+            if (!ran) fine = std::unexpected(ran.error());
+            if (!ran || *ran) return true;
+        }
+        return hear() || on_children();
+    };
+    while (fine && link_up_ && !processes_.empty() && spinner_.wait(news)) send_files();
+    return fine;
 }
 
 Job::Thread* Job::thread(HomeTid tid) {
@@ -67,22 +89,50 @@ void Job::say(std::string_view line) {
     (void)!write(setup_.messages.get(), text.data(), text.size());
 }
 
-void Job::on_link() {
-    spinner_.slept(Spinner::Clock::now() - idle_since_);
-    Result<std::optional<Frame>> frame = link_.receive();
+// Handles what has come where the last frame came from; false: nothing has.
+bool Job::hear() {
+    if (last_heard_ && !lanes_.find(last_heard_)) last_heard_ = 0;
+    return last_heard_ ? hear_lane(last_heard_) : hear_link();
+}
+
+bool Job::hear_link() {
+    if (!heard_at_) heard_at_ = Spinner::Clock::now();
+    bool any = false;
     while (link_up_ && !processes_.empty()) {
-        if (!frame) return link_lost(frame.error());
-        if (*frame) on_frame(**frame);
-        if (!link_up_) return;
-        // The answer has left: in a burst the next call is only microseconds away. Otherwise the loop asks, not we.
-        if (link_.has_buffered_frame())
-            frame = link_.receive();
-        else if (!spinner_.wait([&] {
-                     frame = link_.receive();
-                     return !frame || *frame || on_children();
-                 }))
-            return;
+        auto frame = link_.receive();
+        if (!frame) return link_lost(frame.error()), true;
+        if (!*frame) break;
+        any = true;
+        last_heard_ = 0;
+        on_frame(**frame);
+        if (!link_.has_buffered_frame()) break;
     }
+    return any;
+}
+
+// Its end is no news: the guest has ended or exec'ed, or makes its calls over the link again.
+bool Job::hear_lane(uint64_t number) {
+    if (!heard_at_) heard_at_ = Spinner::Clock::now();
+    bool any = false;
+    for (auto lane = lanes_.find(number); lane && lane == lanes_.find(number);) {
+        auto frame = lane->link.receive();
+        if (!frame) return lanes_.drop(number), true;
+        if (!*frame) break;
+        any = true;
+        last_heard_ = number;
+        if ((*frame)->type != FrameType::call) {
+            link_lost({fmt::format("the node sent a {} frame over a lane", name((*frame)->type))});
+            return true;
+        }
+        on_call({(*frame)->id, number}, (*frame)->body);
+        if (!lane->link.has_buffered_frame()) break;
+    }
+    return any;
+}
+
+void Job::on_lane_ask(const LaneAsk& ask) {
+    auto p = process(ask.pid);
+    if (setup_.lanes && p && p->away && !p->ending && !p->image_on_its_way) lanes_.open(ask);
 }
 
 void Job::on_frame(const Frame& f) {
@@ -93,7 +143,7 @@ void Job::on_frame(const Frame& f) {
     };
     switch (f.type) {
         case FrameType::call:
-            return on_call(f.id, f.body);
+            return on_call({f.id}, f.body);
         case FrameType::image_done:
             return with(&Job::on_image_done);
         case FrameType::gone:
@@ -104,6 +154,8 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_mask);
         case FrameType::file_done:
             return with(&Job::on_file_done);
+        case FrameType::lane_ask:
+            return with(&Job::on_lane_ask);
         case FrameType::file_get: {
             auto m = FileGet::decode(f.body);
             return m ? on_file_get(f.id, *m) : link_lost(m.error());
@@ -121,6 +173,7 @@ void Job::link_lost(const Error& why) {
     if (!link_up_) return;
     link_up_ = false;
     loop_.unwatch_readable(link_.fd());
+    lanes_.drop_all();
     auto line = fmt::format("lost the link to node {}: {}", setup_.node_name, why.what);
     for (auto& [pid, p] : processes_) {
         if (!p->away || p->guest_gone) continue;
@@ -261,13 +314,17 @@ void Job::forget(HomeTid tid) {
     p->threads.erase(tid);
     if (!p->threads.empty()) return;
     descriptors_.forget(p->pid);
+    lanes_.drop_of(p->pid);
     processes_.erase(p->pid);
 }
 
 void Job::write_stats() {
     if (stats_written_ || !setup_.stats_file) return;
     stats_written_ = true;
-    auto text = stats_.json(link_.counters());
+    stats_.lanes = lanes_.opened();
+    auto bytes = lanes_.counters();
+    bytes += link_.counters();
+    auto text = stats_.json(bytes);
     (void)!write(setup_.stats_file.get(), text.data(), text.size());
 }
 

@@ -12,6 +12,7 @@
 #include "protocol/spin.h"
 #include "supervisor/deputies.h"
 #include "supervisor/descriptors.h"
+#include "supervisor/lanes.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
 #include <cstdio>
@@ -24,6 +25,8 @@ struct JobSetup {
     std::string node_name;
     UniqueFd stats_file, trace_file; // invalid: not asked for
     bool where_defaulted = false;
+    bool lanes = true;
+    UniqueFd lane_door;              // of an embedded node: see lanes.h
     UniqueFd messages;               // copy of the original process's descriptor 2
 };
 
@@ -38,7 +41,11 @@ private:
     using Process = DeputyProcess;
 
     // --- frames ---
-    void on_link();
+    Status spin();
+    bool hear();
+    bool hear_link();
+    bool hear_lane(uint64_t number);
+    void on_lane_ask(const LaneAsk&);
     void on_frame(const Frame&);
     void link_lost(const Error&);
     void on_image_done(const ImageDone&);
@@ -47,18 +54,20 @@ private:
     void on_mask(const MaskFrame&);
 
     // --- calls ---
-    void on_call(uint64_t id, View body);
-    void start_call(Thread&, uint64_t id, View body);
-    void start_plain_call(Thread&, const CallHead&, uint64_t id, View body);
+    void on_call(const CallOrigin&, View body);
+    void start_call(Thread&, const CallOrigin&, View body);
+    void start_plain_call(Thread&, const CallHead&, const CallOrigin&, View body);
     void post(Thread&, const std::vector<SlotOp>&, bool async);
     void post_ours(Thread&, const std::vector<SlotOp>&);
     bool wait_inline(Thread&, int64_t patience_us);
     void run_waiting(Thread&);
     void collect(Thread&);
-    bool run_by_supervisor(Thread&, const CallHead&, uint64_t id, View body);
+    bool run_by_supervisor(Thread&, const CallHead&, const CallOrigin&, View body);
     void reply(Thread&, const ReplyHead&, View attachment = {}, std::string_view where = "deputy");
-    void answer_without_deputy(const CallHead&, uint64_t id, const ReplyHead&);
-    void refuse_call(Thread&, const CallHead&, uint64_t id, std::string_view why);
+    Writer begin_reply(const CallOrigin&);
+    void send_reply(const CallOrigin&, View tail = {});
+    void answer_without_deputy(const CallHead&, const CallOrigin&, const ReplyHead&);
+    void refuse_call(Thread&, const CallHead&, std::string_view why);
     void trace(HomeTid, const std::string& call, uint32_t nr, int64_t result, std::string_view where);
 
     // --- life ---
@@ -67,9 +76,9 @@ private:
     Status place_blob(Thread&, const Image&, user_regs_struct);
     void stay_home(Process&, const Error&);
     static std::vector<SlotOp> emptying(const Image&);
-    void start_clone(Thread&, const CallHead&, uint64_t id);
-    void start_thread_exit(Thread&, const CallHead&, uint64_t id);
-    void start_mmap(Thread&, const CallHead&, uint64_t id);
+    void start_clone(Thread&, const CallHead&, const CallOrigin&);
+    void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
+    void start_mmap(Thread&, const CallHead&, const CallOrigin&);
     void finish_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
@@ -123,6 +132,7 @@ private:
     JobSetup setup_;
     Loop& loop_;
     Link& link_;
+    Lanes lanes_;
     bool link_up_ = true;
     JobStats stats_;
     bool stats_written_ = false;
@@ -136,7 +146,9 @@ private:
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;
     Spinner spinner_;
-    Spinner::Clock::time_point idle_since_{};
+    uint64_t last_heard_ = 0;                 // the lane that the last frame came over; 0: the link
+    std::optional<Spinner::Clock::time_point> heard_at_;       // first in this turn
+    unsigned looks_ = 0;
     OwnArena own_arena_;
     KnownDescriptors descriptors_;
     bool direct_ = false;                     // calls may be run by the supervisor: see direct.h

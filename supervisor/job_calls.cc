@@ -72,25 +72,28 @@ bool changes_descriptors(const DeputyProcess& p) {
 }
 }  // namespace
 
-void Job::on_call(uint64_t id, View body) {
+void Job::on_call(const CallOrigin& from, View body) {
     auto head = peek_call(body);
     if (!head) return link_lost(head.error());
     auto t = thread(head->tid);
+    if (auto lane = lanes_.find(from.lane); t && lane && lane->process != t->process->pid)
+        return link_lost({fmt::format("thread {} called over another process's lane", head->tid.value)});
     if (!t || t->state == Thread::State::ended || t->process->ending) return;  // crossed its end on the way
     if (t->process->image_on_its_way) return;
     // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         may_block(head->nr, head->args))
-        return answer_without_deputy(*head, id, {.result = -EINTR, .restart = kRestartAnyhow});
-    if (t->state == Thread::State::idle) return start_call(*t, id, body);
+        return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
+    if (t->state == Thread::State::idle) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
-    t->waiting.emplace(id, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
+    t->waiting.emplace(from, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
 }
 
-void Job::start_call(Thread& t, uint64_t id, View body) {
+void Job::start_call(Thread& t, const CallOrigin& from, View body) {
     auto head = peek_call(body);
     stats_.round_trips++;
+    if (from.lane) stats_.calls_over_lanes++;
     auto& count = stats_.calls[head->nr];
     count.count++, count.forwarded++, count.bytes_out += body.size() + sizeof(FrameHeader);
     auto placement = place_of(head->nr, head->args);
@@ -102,31 +105,31 @@ void Job::start_call(Thread& t, uint64_t id, View body) {
         case Place::life:
             break;
         default:
-            return refuse_call(t, *head, id, placement.why);
+            return refuse_call(t, *head, placement.why);
     }
     if (decide({.program = t.process->program, .call = head->nr, .node = setup_.node_name}) != Verdict::allow)
-        return answer_without_deputy(*head, id, {.result = -EPERM});
+        return answer_without_deputy(*head, from, {.result = -EPERM});
     switch (head->nr) {
         case SYS_clone:
-            return start_clone(t, *head, id);
+            return start_clone(t, *head, from);
         case SYS_exit:
-            return start_thread_exit(t, *head, id);
+            return start_thread_exit(t, *head, from);
         case SYS_mmap:
-            return start_mmap(t, *head, id);
+            return start_mmap(t, *head, from);
         case SYS_fork:
         case SYS_vfork:
         case SYS_clone3:
         case SYS_exit_group:
-            return refuse_call(t, *head, id, "the node must not send it");
+            return refuse_call(t, *head, "the node must not send it");
         default:
             break;
     }
     if (changes_identity(head->nr, head->args)) t.process->identity_changed = true;
-    if (!run_by_supervisor(t, *head, id, body)) start_plain_call(t, *head, id, body);
+    if (!run_by_supervisor(t, *head, from, body)) start_plain_call(t, *head, from, body);
 }
 
 // Runs the call right here if that is provably the same. False: nothing has happened, the deputy must run it.
-bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View body) {
+bool Job::run_by_supervisor(Thread& t, const CallHead& head, const CallOrigin& from, View body) {
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
     auto number = static_cast<int>(head.args[0]);
@@ -145,7 +148,7 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View b
     }
     // Otherwise it is closed behind the reply.
     if (fresh && *kind != DescriptorKind::other && !calling(p)) descriptors_.keep(p.pid, number, std::move(fresh));
-    ActiveCall active{.id = id, .since = steady_clock::now()};
+    ActiveCall active{.from = from, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
     if (own_arena_.unusual) return false;
@@ -166,8 +169,8 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, uint64_t id, View b
     return true;
 }
 
-void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View body) {
-    ActiveCall active{.id = id, .since = steady_clock::now()};
+void Job::start_plain_call(Thread& t, const CallHead& head, const CallOrigin& from, View body) {
+    ActiveCall active{.from = from, .since = steady_clock::now()};
     active.arena = std::make_unique<SlotArena>(*t.process->slots, t.slot);
     auto call = decode_call(body, *active.arena);
     if (!call) return link_lost(call.error());
@@ -178,7 +181,7 @@ void Job::start_plain_call(Thread& t, const CallHead& head, uint64_t id, View bo
     active.guest_op = static_cast<unsigned>(ops.size());
     ops.push_back(op(head.nr, active.call.deputy, OMX_OP_GUEST_CALL));
     ops.insert(ops.end(), active.arena->after.begin(), active.arena->after.end());
-    if (ops.size() > OMX_MAX_OPS) return answer_without_deputy(head, id, {.result = -ENOMEM});
+    if (ops.size() > OMX_MAX_OPS) return answer_without_deputy(head, from, {.result = -ENOMEM});
     bool async = stops_its_caller(head.nr);
     t.active = std::move(active);
     post(t, ops, async);
@@ -241,7 +244,7 @@ void Job::collect(Thread& t) {
     t.state = Thread::State::idle;
     if (!t.active) return;
     auto& active = *t.active;
-    if (active.id == 0) {
+    if (active.from.ours()) {
         t.active.reset();
         return run_waiting(t);
     }
@@ -266,42 +269,57 @@ void Job::collect(Thread& t) {
 void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_view where) {
     auto active = std::move(*t.active);
     t.active.reset();
-    scratch_.clear();
-    Writer w(scratch_);
+    auto w = begin_reply(active.from);
     View tail;
     if (attachment.empty())
         tail = encode_reply_but_tail(active.call, head, w);
     else
         encode_reply(active.call, head, w, attachment);
-    if (link_up_) link_.send(FrameType::reply, active.id, View(scratch_), Link::Priority::urgent, tail);
+    send_reply(active.from, tail);
     auto& count = stats_.calls[active.call.nr];
     count.bytes_in += scratch_.size() + tail.size() + sizeof(FrameHeader);
     count.home_us += static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now() - active.since).count());
     if (setup_.trace_file) trace(t.tid, active.text, active.call.nr, head.result, where);
 }
 
-// An answer that no deputy had to be asked for.
-void Job::answer_without_deputy(const CallHead& head, uint64_t id, const ReplyHead& reply) {
-    HomeCall call{.tid = head.tid, .nr = head.nr, .guest = head.args};
+// In scratch_. What is on the link already must be seen there before what a lane says (a signal, the reply after it).
+Writer Job::begin_reply(const CallOrigin& to) {
     scratch_.clear();
     Writer w(scratch_);
+    if (to.lane) w.put(link_.counters().frames_out);
+    return w;
+}
+
+void Job::send_reply(const CallOrigin& to, View tail) {
+    if (to.lane) {
+        if (auto lane = lanes_.find(to.lane))
+            lane->link.send(FrameType::lane_reply, to.id, View(scratch_), Link::Priority::urgent, tail);
+    } else if (link_up_) {
+        link_.send(FrameType::reply, to.id, View(scratch_), Link::Priority::urgent, tail);
+    }
+}
+
+// An answer that no deputy had to be asked for.
+void Job::answer_without_deputy(const CallHead& head, const CallOrigin& from, const ReplyHead& reply) {
+    HomeCall call{.tid = head.tid, .nr = head.nr, .guest = head.args};
+    auto w = begin_reply(from);
     encode_reply(call, reply, w);
-    link_.send(FrameType::reply, id, View(scratch_));
+    send_reply(from);
     if (setup_.trace_file)
         trace(head.tid, std::string(call_name(head.nr)) + "(…)", head.nr, reply.result, "supervisor");
 }
 
 // The node asks for something that it may not ask for: a bug there, or worse. Nothing is run.
-void Job::refuse_call(Thread& t, const CallHead& head, uint64_t, std::string_view why) {
+void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
     stats_.not_yet[std::string(call_name(head.nr))]++;
     end_guest_with_line(*t.process, fmt::format("{} was refused at home: {}", call_name(head.nr), why));
 }
 
 void Job::run_waiting(Thread& t) {
     if (!t.waiting) return;
-    auto [id, body] = std::move(*t.waiting);
+    auto [from, body] = std::move(*t.waiting);
     t.waiting.reset();
-    start_call(t, id, body);
+    start_call(t, from, body);
 }
 
 void Job::trace(HomeTid tid, const std::string& call, uint32_t nr, int64_t result, std::string_view where) {

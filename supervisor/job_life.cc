@@ -47,6 +47,7 @@ void Job::on_exec(HomeTid tid) {
     unsigned long former = 0;
     tracee::event_message(tid, former);
     descriptors_.forget(pid);
+    lanes_.drop_of(pid);  // what comes over them now is of threads that are no more
     bool was_away = p->away;
     for (auto& [other, t] : p->threads) threads_.erase(other);
     p->threads.clear();
@@ -165,11 +166,11 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
     return ops;
 }
 
-void Job::start_clone(Thread& t, const CallHead& head, uint64_t id) {
-    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+void Job::start_clone(Thread& t, const CallHead& head, const CallOrigin& from) {
+    ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     auto ops = clone_ops(head, active, *t.process->slots);
-    if (ops.empty()) return answer_without_deputy(head, id, {.result = -EAGAIN});
+    if (ops.empty()) return answer_without_deputy(head, from, {.result = -EAGAIN});
     if (setup_.trace_file) active.text = fmt::format("clone({:#x})", head.args[0]);
     t.active = std::move(active);
     post(t, ops, true);
@@ -281,8 +282,8 @@ void Job::thread_ready(Thread& t) {
 
 // ---- the end of a thread ----
 
-void Job::start_thread_exit(Thread& t, const CallHead& head, uint64_t id) {
-    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+void Job::start_thread_exit(Thread& t, const CallHead& head, const CallOrigin& from) {
+    ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     if (setup_.trace_file) active.text = fmt::format("exit({})", head.args[0]);
     t.active = std::move(active);
@@ -293,8 +294,8 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, uint64_t id) {
 // ---- mmap of a file ----
 
 // The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key.
-void Job::start_mmap(Thread& t, const CallHead& head, uint64_t id) {
-    ActiveCall active{.id = id, .since = std::chrono::steady_clock::now()};
+void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from) {
+    ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     if (setup_.trace_file)
         active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2],

@@ -44,31 +44,44 @@ Status make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
 
 // ---- the supervisor's side ----
 
+struct NodeConnection {
+    UniqueFd link;
+    UniqueFd lane_door;  // of the embedded node, which has no address
+};
+
 // The embedded node is a child of the supervisor, not of the command.
-Result<UniqueFd> start_local_node(const RunOptions& o) {
-    int pair[2];
+Result<NodeConnection> start_local_node(const RunOptions& o) {
+    int pair[2], doors[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("socketpair");
     UniqueFd ours(pair[0]), theirs(pair[1]);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, doors) != 0) return fail_errno("socketpair");
+    UniqueFd our_door(doors[0]), its_door(doors[1]);
     pid_t pid = fork();
     if (pid < 0) return fail_errno("fork");
     if (pid == 0) {
         // Nothing else may live on in the node: a copy of the supervisor's ring, say, would keep its link open after
         // its end.
-        int socket = dup3(theirs.get(), 3, O_CLOEXEC) == 3 || theirs.get() == 3 ? 3 : -1;
-        close_range(4, ~0u, 0);
+        constexpr int socket = 3, door = 4;
+        int kept_door = fcntl(its_door.get(), F_DUPFD_CLOEXEC, 5);  // may be number 3 itself
+        if (theirs.get() != socket && dup3(theirs.get(), socket, O_CLOEXEC) < 0) _exit(1);
+        if (dup3(kept_door, door, O_CLOEXEC) < 0) _exit(1);
+        close_range(5, ~0u, 0);
         NodeOptions node;
         node.name = "local";
         node.link = o.link;
-        _exit(embedded_node(socket, node));
+        node.lanes = o.lanes;
+        _exit(embedded_node(socket, door, node));
     }
-    return ours;
+    return NodeConnection{std::move(ours), std::move(our_door)};
 }
 
-Result<UniqueFd> connect_node(const RunOptions& o) {
+Result<NodeConnection> connect_node(const RunOptions& o) {
     if (o.where == RunOptions::Where::local_node) return start_local_node(o);
     auto address = Address::parse(o.node);
     if (!address) return std::unexpected(address.error());
-    return connect_to(*address, kConnectMs);
+    auto link = connect_to(*address, kConnectMs);
+    if (!link) return std::unexpected(link.error());
+    return NodeConnection{std::move(*link), {}};
 }
 
 // All that was inherited goes: a supervisor that held the command's pipes open would change when readers see their end.
@@ -120,9 +133,9 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     if (auto allowed = wait_for_leave(hs); !allowed) return;
     auto loop = Loop::make(kind);
     if (!loop) return tell(loop.error().what);
-    auto socket = connect_node(o);
-    if (!socket) return tell(socket.error().what);
-    Link link(plain_channel(std::move(*socket)), **loop);
+    auto connection = connect_node(o);
+    if (!connection) return tell(connection.error().what);
+    Link link(plain_channel(std::move(connection->link)), **loop);
     auto node = greet(link, o.node, hello_of_home(fmt::format("{}", fmt::join(o.command, " "))));
     if (!node) return tell(node.error().what);
     // Last, because from here on our end is the original's: EXITKILL would keep it from telling why we failed.
@@ -132,6 +145,8 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
                    .stats_file = std::move(out.stats),
                    .trace_file = std::move(out.trace),
                    .where_defaulted = o.where_defaulted,
+                   .lanes = o.lanes != "off",
+                   .lane_door = std::move(connection->lane_door),
                    .messages = std::move(out.messages)};
     Job job(std::move(setup), **loop, link);
     tell("+");

@@ -12,6 +12,7 @@ struct RunOptions {
     bool where_defaulted = false;          // neither an option nor $OMXSUP_ON said where
     std::string node;                      // HOST:PORT or unix:PATH; set if where is `on`
     std::string link = "auto";             // auto, io_uring or epoll: how the event loop waits
+    std::string lanes = "auto";            // off: none for this job; else as the node's option
     std::optional<std::string> stats;      // a file, or "": to stderr at the end
     std::optional<std::string> trace;      // a file, or "": to stderr as it happens
     std::vector<std::string> command;      // never empty

@@ -27,9 +27,10 @@ struct JobStats {
     std::map<std::string, uint64_t> not_yet;
     uint64_t files_fetched = 0, file_bytes_fetched = 0, execs = 0, round_trips = 0;
     uint64_t run_by_supervisor = 0, run_inline = 0, run_async = 0;
+    uint64_t lanes = 0, calls_over_lanes = 0;
     std::vector<ProcessStats> processes;
 
-    std::string json(const LinkCounters&) const;
+    std::string json(const LinkCounters& link_and_lanes) const;
 };
 
 std::string json_string(std::string_view);

@@ -76,7 +76,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 15) {
+    switch (random() % 17) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -103,6 +103,8 @@ bool try_decoders(Random& random) {
         case 10: return try_body(FileDone{random()}, random);
         case 11: return try_body(FreezeFrame{pid(random), random() % 2 == 0}, random);
         case 12: return try_body(MaskFrame{tid(random), random()}, random);
+        case 13: return try_body(LaneAsk{pid(random), random(), {}}, random);
+        case 14: return try_body(LaneHello{.lane = random()}, random);
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.
@@ -131,7 +133,7 @@ struct Stream {
 Stream make_stream(Random& random) {
     Stream s;
     Writer w(s.bytes);
-    constexpr FrameType types[] = {FrameType::call, FrameType::reply, FrameType::file_data, FrameType::ping};
+    constexpr FrameType types[] = {FrameType::call, FrameType::reply, FrameType::file_data, FrameType::lane_reply};
     for (size_t n = random() % 30; n > 0; --n) {
         auto body = noise(random, random() % 20 ? 200 : 600'000);
         w.put(FrameHeader{static_cast<uint32_t>(body.size()), static_cast<uint16_t>(types[random() % 4]), 0, random()});

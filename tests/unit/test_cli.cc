@@ -64,7 +64,7 @@ TEST_CASE("where a command runs: the option, else the environment, else home") {
 TEST_CASE("wrong arguments are our failure, status 125") {
     for (auto& words : std::vector<Words>{{}, {"run"}, {"run", "--"}, {"run", "--nonsense", "ls"}, {"run", "--on"},
                                           {"run", "--home", "--local-node", "ls"}, {"run", "--on", "", "ls"},
-                                          {"run", "--link", "carrier-pigeon", "ls"}, {"node"}, {"nonsense"},
+                                          {"run", "--link", "carrier-pigeon", "ls"}, {"run", "--lanes", "fast", "ls"}, {"node"}, {"nonsense"},
                                           {"node", "--listen", "h:1", "more"}, {"syscalls", "--json", "--markdown"}}) {
         auto parsed = parse(words);
         REQUIRE_FALSE(parsed);
@@ -81,6 +81,7 @@ TEST_CASE("a node's options") {
     CHECK(node.low_latency);
     CHECK_FALSE(node.insecure);
     CHECK(node.link == "epoll");
+    CHECK(node.lanes == "auto");
 }
 
 }  // namespace

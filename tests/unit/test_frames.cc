@@ -194,10 +194,32 @@ TEST_CASE("a file key is the same after its way") {
     CHECK_FALSE(broken.ok());
 }
 
+TEST_CASE("lane frames keep token and number") {
+    LaneToken token{1, 2, 3};
+    token.back() = 0xff;
+    Bytes body;
+    auto ask = round_trip(LaneAsk{HomePid(7), ~0ull, token}, body);
+    CHECK(ask.pid == HomePid(7));
+    CHECK(ask.lane == ~0ull);
+    CHECK(ask.token == token);
+    CHECK(refusal(ask, 0, 0).find("pid is not positive") != std::string::npos);
+
+    auto hello = round_trip(LaneHello{.token = token, .lane = 5}, body);
+    CHECK(body.size() == LaneHello::kBytes);
+    CHECK(hello.version == kProtocolVersion);
+    CHECK(hello.token == token);
+    CHECK(hello.lane == 5);
+    hello.version = 1000;
+    auto other = LaneHello::decode(View(encode_frame(hello)).first(4));
+    REQUIRE(other);
+    CHECK(other->version == 1000);
+    CHECK(other->lane == 0);
+}
+
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 17);
+    CHECK(names == 20);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }
