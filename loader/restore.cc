@@ -2,6 +2,7 @@
 #include "loader/address_gaps.h"
 #include "loader/blobs.h"
 #include "loader/image_check.h"
+#include "loader/island/island.h"
 #include "loader/node_vdso.h"
 #include "loader/plan_writer.h"
 #include "loader/signal_frame.h"
@@ -90,10 +91,11 @@ public:
         clock_.realtime_offset_ns = realtime_offset_ns;
     }
 
-    Result<Plan> make(std::span<const int> files) {
+    Result<Plan> make(std::span<const int> files, const IslandFiles* island) {
         plan_.operation({.kind = OMX_CLEAR_OUT}, "unmapping the stub");
         move_vdso();
         OMX_TRY(add_regions());
+        if (island) add_island(kPlanFd + 1 + files.size());
         add_landing();
         add_layout();
         add_names();
@@ -106,7 +108,10 @@ public:
         land.args[1] = places_.landing + kFrameAt;
         plan_.operation(land, "going over to the guest");
         auto plan = plan_.finish(places_.plan_bytes);
-        if (plan) plan->files.assign(files.begin(), files.end());
+        if (!plan) return plan;
+        plan->files.assign(files.begin(), files.end());
+        plan->has_island = island != nullptr;
+        if (island) plan->files.insert(plan->files.end(), {island->code, island->news});
         return plan;
     }
 
@@ -187,6 +192,16 @@ private:
         protect(g);
     }
 
+    void add_island(uint64_t first_fd) {
+        auto map = [&](uint64_t at, uint64_t bytes, uint64_t prot, uint64_t flags, uint64_t fd) {
+            plan_.call("mapping the island", SYS_mmap, {at, bytes, prot, flags | MAP_FIXED_NOREPLACE, fd, 0}, OMX_EXACT);
+        };
+        constexpr uint64_t kCodeBytes = OMX_ISLAND_CODE_BYTES + OMX_ISLAND_STUBS_BYTES;
+        map(OMX_ISLAND_CODE, kCodeBytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, first_fd);
+        map(OMX_ISLAND_DATA, OMX_ISLAND_DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull);
+        map(OMX_ISLAND_NEWS, kPage, PROT_READ, MAP_SHARED, first_fd + 1);
+    }
+
     void add_layout() {
         const auto& m = image_.mm;
         struct prctl_mm_map map = {
@@ -261,16 +276,20 @@ uint64_t plan_bytes(const Image& image) {
 
 }  // namespace
 
-Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns) {
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns,
+                          const IslandFiles* island) {
     if (image.threads.size() != 1) return fail("restore: a process of several threads can't be rebuilt yet");
     if (files.size() != image.files.size()) return fail("restore: a file's content is missing");
     Places places;
     places.landing_bytes = page_up(kFrameAt + signal_frame(image.threads[0], 0).size());
     places.plan_bytes = plan_bytes(image);
     AddressGaps taken = taken_by(image);
+    if (island && taken.lowest(OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES, OMX_ISLAND_BYTES) != OMX_ISLAND_BASE)
+        island = nullptr;
+    taken.take(OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES);
     OMX_TRY(place_what_stays(image, taken, places));
     OMX_TRY(place_plan(taken, places));
-    return Planner(image, places, realtime_offset_ns).make(files);
+    return Planner(image, places, realtime_offset_ns).make(files, island);
 }
 
 }  // namespace omx

@@ -26,11 +26,18 @@ View stub_elf();
 
 struct Plan {
     UniqueFd memfd;
-    std::vector<int> files;        // borrowed descriptors, in Image::files order
+    std::vector<int> files;        // borrowed descriptors, in Image::files order, then the island's
+    bool has_island = false;
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
 // `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/);
 // `realtime_offset_ns` is home's CLOCK_REALTIME minus this machine's (0 until the link measures it).
-Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns = 0);
+// With `island` the guest gets the pages of loader/island/ too, if nothing of its own is or may come to be there.
+struct IslandFiles { int code = -1, news = -1; };       // borrowed: island_file(), and the page shared with the worker
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns = 0,
+                          const IslandFiles* island = nullptr);
+
+// What every guest maps as its island's code and stubs.
+Result<UniqueFd> island_file();
 
 }  // namespace omx

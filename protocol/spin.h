@@ -60,6 +60,7 @@ public:
         failed();
         return false;
     }
+    std::chrono::microseconds budget() const { return budget_; }
     // How long the sleep lasted that followed: a short one says that spinning would have paid.
     void slept(std::chrono::nanoseconds);
 

@@ -56,12 +56,14 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     if (t->process->killed) return true;                 // it dies without an answer
+    t->call_site = n->data.instruction_pointer;
     if (t->process->stage != Process::Stage::running) on_stub_call(*t, n->id, nr, args);
     else begin_call(*t, n->id, nr, args);
     return true;
 }
 
 void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
+    if (nr == OMX_LANE_LEAVE && t.process->lane.state == GuestLane::State::on) return on_lane_exit(t, notification);
     auto placement = place_of(nr, args);
     OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
     if (nr == SYS_rt_sigsuspend && t.masked_args) {      // made by us: see become_sigsuspend
@@ -70,7 +72,10 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     }
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
-        case Place::forward: case Place::tell: case Place::cached: forward(t, notification, nr, args); return;
+        case Place::forward: case Place::tell: case Place::cached:
+            if (news_) heat(t, notification, nr);
+            forward(t, notification, nr, args);
+            return;
         case Place::both: forward(t, notification, nr, args, true); return;
         case Place::life: return begin_life_call(t, notification, nr, args);
         case Place::memory_of: case Place::home: case Place::deny: return lose(*t.process, nr, args, placement.why);
@@ -130,7 +135,10 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     bool failed = reply.head.result < 0 && reply.head.result > -4096;
     if (!failed) release_installed(t, call);
     if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
-    else listener.answer(call.notification, reply.head.result);
+    else {
+        if (t.site_to_rewrite) tracee::interrupt(t.tid);      // at the stop its site is rewritten
+        listener.answer(call.notification, reply.head.result);
+    }
 }
 
 // Not yet: such a call brings a guest home, when guests can come home. Until then it ends, with the reason.

@@ -126,6 +126,7 @@ void Worker::run_clone(Thread& t) {
     if (!get_mask(t.tid, c.mask) || !set_mask(t.tid, ~uint64_t{0}) || !tracee::set_registers(t.tid, regs)) return;
     if (auto chosen = choose_next_id(setup_.ns_last_pid.get(), c.number.value); !chosen)
         return lose(*t.process, SYS_clone, {c.flags}, chosen.error().what);
+    turn_lane_off(*t.process);
     c.running = true;
     run_to_its_end(t);
 }
@@ -186,6 +187,9 @@ void Worker::finish_clone_if_ready() {
         p.listener = parent.listener;
         p.installed =
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
+        bool apart = !(c.args.flags & (CLONE_VM | CLONE_FILES));
+        p.lane = parent.lane.of_child(apart);
+        if (!apart && !(c.args.flags & CLONE_VFORK)) parent.lane.alone = false;
     }
     // Both go on as if the call had been made as it was written: libc keeps values in the argument registers.
     user_regs_struct regs;

@@ -83,6 +83,7 @@ void Worker::on_exec_event(Thread& t) {
     p.installed = std::make_shared<InstalledFiles>();
     p.memory.replaced();
     p.memory.through(leader.tid);
+    p.lane = {};
     for (pid_t tid : threads)
         if (tid != p.pid.value) clone_lost_thread(HomeTid(tid));
     resume(leader);

@@ -41,6 +41,7 @@ void Worker::install_and_proceed(HomeTid tid, const GuestCall& call, Result<Shar
                     fmt::format("{} (the node's limit of open files is too low?)", installed.error().what));
     }
     p.installed->insert(number);
+    turn_lane_off(p);                                                       // from now on we must see its closes
     p.listener->proceed(call.notification);
 }
 

@@ -4,6 +4,7 @@
 #include "loader/image.h"
 #include "protocol/marshal.h"
 #include "remote/guest_process_memory.h"
+#include "remote/lane.h"
 #include "remote/listener.h"
 #include "remote/tracee.h"
 #include <chrono>
@@ -31,6 +32,8 @@ struct Resume {
 
 struct GuestProcess;
 
+struct PendingSignal { HomeTid tid; siginfo_t info; };       // tid 0: process-directed
+
 struct GuestThread {
     HomeTid tid;
     GuestProcess* process = nullptr;
@@ -40,13 +43,15 @@ struct GuestThread {
     user_regs_struct at_stop{};                  // registers at the TRACE stop of clone or execve
     std::optional<uint64_t> temporary_mask;      // its call was interrupted under this mask: see signals.cc
     GuestAddr mask_address;                      // where the guest has that mask
+    uint64_t call_site = 0;                      // behind the system call instruction of its last notified call
+    uint64_t site_to_rewrite = 0;                // at its next stop: see lanes.cc
+    std::optional<LaneExit> lane_exit;           // it has asked to be seen to on its way out of the island
+    std::deque<PendingSignal> held_back;         // signals that came while its call was on its lane
     std::optional<CallArgs> masked_args;         // its arguments before it was turned into rt_sigsuspend
 };
 
 // Descriptor numbers at which file contents stand for mmap's sake. Shared like the descriptor table they are in.
 using InstalledFiles = std::set<int>;
-
-struct PendingSignal { HomeTid tid; siginfo_t info; };       // tid 0: process-directed
 
 struct GuestProcess {
     enum class Stage : uint8_t { starting, restoring, running };
@@ -56,6 +61,7 @@ struct GuestProcess {
     std::shared_ptr<Listener> listener;
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
     ProcessMemory memory;
+    GuestLane lane;
     bool frozen = false;
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop

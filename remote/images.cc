@@ -113,7 +113,8 @@ Status Worker::hand_plan(Process& p, uint64_t notification) {
     auto& r = *it->second;
     std::vector<int> files;
     for (auto& f : r.files) files.push_back(f->get());
-    auto plan = plan_restore(r.image, files);
+    IslandFiles island{.code = island_code_.get(), .news = island_news_.get()};
+    auto plan = plan_restore(r.image, files, 0, news_ ? &island : nullptr);
     if (!plan) return std::unexpected(plan.error());
     OMX_TRY(p.listener->install(notification, plan->memfd.get(), kPlanFd));
     for (size_t i = 0; i < plan->files.size(); i++)
@@ -137,6 +138,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     apply_limits(p.pid, r.image.limits);
     p.stage = Process::Stage::running;
     p.memory.replaced();
+    p.lane.has_island = r.plan->has_island;
     restores_.erase(it);
     OMX_DEBUG("{}: runs", p.pid.value);
     link_.send(FrameType::image_done, 0, ImageDone{p.pid, ""});

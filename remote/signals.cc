@@ -112,6 +112,7 @@ void Worker::on_delivery(Thread& t, int signal) {
         tracee::set_signal_info(t.tid, info);
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }
+    if (island_holds_back(t, signal, info)) return resume(t);
     if (auto args = std::exchange(t.masked_args, std::nullopt)) {
         user_regs_struct regs;
         if (tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
@@ -126,6 +127,7 @@ void Worker::on_delivery(Thread& t, int signal) {
 
 // Our own PTRACE_INTERRUPT: for a freeze, or to make the kernel restart an interrupted call.
 void Worker::on_interrupted(Thread& t) {
+    if (t.process->lane.has_island) on_lane_stop(t);
     if (auto mask = std::exchange(t.temporary_mask, std::nullopt); mask && signal_waits(t, *mask)) become_sigsuspend(t);
     resume(t);
 }

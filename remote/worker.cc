@@ -20,6 +20,7 @@ Status Worker::run() {
     if (!children_) return fail_errno("signalfd");
     loop_.watch_readable(children_.get(), [this] { on_children(); });
     loop_.watch_readable(link_.fd(), [this] { on_link(); });
+    OMX_TRY(open_lane_door());
     on_link();                                       // what came together with the hello makes nothing readable
     while (!ended_) {
         auto turn = loop_.run_once();
@@ -38,6 +39,7 @@ void Worker::on_link() {
         if (!frame) return link_ended(frame.error());
         if (!*frame) return;
         on_frame(**frame);
+        if (news_) let_out_who_waits();
     } while (!ended_ && link_.has_buffered_frame());
 }
 
@@ -59,7 +61,7 @@ void Worker::on_frame(const Frame& f) {
             if (auto fine = contents_.on_data(f.id, *m); !fine) link_ended(fine.error());
             return;
         }
-        case FrameType::ping: return link_.send(FrameType::pong, f.id, f.body);
+        case FrameType::ping: return on_ping(f);
         default:
             return link_ended({fmt::format("home sent a {} frame, which only a node may send", name(f.type)), EPROTO});
     }
@@ -82,6 +84,7 @@ void Worker::end_everything() {
     for (auto& [pid, p] : guests_.processes())
         if (p->listener) loop_.unwatch_readable(p->listener->fd());
     if (children_) loop_.unwatch_readable(children_.get());
+    if (news_) loop_.unwatch_readable(setup_.lane_door.get());
     children_.reset();
 }
 

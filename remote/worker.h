@@ -8,6 +8,7 @@
 //   clones.cc   new threads and processes with the numbers that home gave them
 //   execs.cc    execve: a guest becomes a stub again
 //   signals.cc  signals, interrupted calls, freezing
+//   lanes.cc    guests whose hot calls go home past us
 #pragma once
 #include "protocol/link.h"
 #include "protocol/loop.h"
@@ -16,6 +17,7 @@
 #include "remote/guest.h"
 #include "remote/kernel_abi.h"
 #include "remote/images.h"
+#include "remote/island_state.h"
 #include "remote/stub.h"
 #include <sys/resource.h>
 
@@ -60,6 +62,23 @@ private:
     void finish_call(Thread&, const GuestCall&, const Reply&);
     void lose(Process&, uint32_t nr, const CallArgs&, std::string_view why);
     void kill_guest(Process&);
+
+    // --- lanes ---
+    Status open_lane_door();
+    void heat(Thread&, uint64_t notification, uint32_t nr);
+    void ask_for_lane(Process&);
+    void on_lane_door();
+    bool turn_lane_on(Process&, uint64_t notification);
+    void turn_lane_off(Process&);
+    void rewrite_site(Thread&, uint64_t site);
+    IslandMove leave_island(Thread&, bool faulted);
+    bool island_holds_back(Thread&, int signal, const siginfo_t&);
+    void on_lane_exit(Thread&, uint64_t notification);
+    void let_out(Thread&);
+    void let_out_who_waits();
+    void on_lane_stop(Thread&);
+    void finish_lane_exit(Thread&);
+    void on_ping(const Frame&);
 
     // --- files ---
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
@@ -157,6 +176,9 @@ private:
     uint64_t calls_on_the_way_ = 0;
     std::optional<Error> ended_;
     Spinner spinner_;
+    UniqueFd island_code_, island_news_;                         // mapped by every guest
+    omx_news* news_ = nullptr;                                   // the latter, here
+    uint64_t last_lane_ = 0;
     Bytes scratch_;
 };
 

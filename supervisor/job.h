@@ -145,7 +145,7 @@ private:
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;
-    Spinner spinner_;
+    Spinner spinner_, deputy_spinner_{std::chrono::microseconds(30)};
     uint64_t last_heard_ = 0;                 // the lane that the last frame came over; 0: the link
     std::optional<Spinner::Clock::time_point> heard_at_;       // first in this turn
     unsigned looks_ = 0;

@@ -212,7 +212,7 @@ void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
     if (t.active) slot.ops[t.active->guest_op].result = -ENOMEM;  // stays if what must come before it fails
     slot.op_count = static_cast<uint32_t>(ops.size());
     slot.cancel = 0;
-    slot.watcher = async ? 0 : 1;
+    slot.watcher = 0;
     t.state = Thread::State::calling;
     std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);  // full barrier: see blob.S
     if (std::atomic_ref(slot.sleeping).load()) futex(slot.state, FUTEX_WAKE, 1);
@@ -228,13 +228,18 @@ void Job::post_ours(Thread& t, const std::vector<SlotOp>& ops) {
 bool Job::wait_inline(Thread& t, int64_t patience_us) {
     auto& slot = t.process->slots->slot(t.slot);
     std::atomic_ref state(slot.state);
-    auto until = steady_clock::now() + microseconds(patience_us);
+    // Looked at for a moment before sleeping: that costs the deputy no wake-up and us no timer. On one CPU with it the
+    // first look lets it run.
+    if (deputy_spinner_.wait([&] { return state.load() != OMX_POSTED_WATCHED; })) return true;
+    std::atomic_ref(slot.watcher).store(1);      // full barrier: the deputy sees it, or we see that it is done
+    auto slept_at = Spinner::Clock::now(), until = slept_at + microseconds(patience_us);
     while (state.load() == OMX_POSTED_WATCHED) {
         auto left = duration_cast<nanoseconds>(until - steady_clock::now()).count();
         if (left <= 0) break;
         timespec timeout{0, left};
         futex(slot.state, FUTEX_WAIT, OMX_POSTED_WATCHED, &timeout);
     }
+    deputy_spinner_.slept(Spinner::Clock::now() - slept_at);
     uint32_t expected = OMX_POSTED_WATCHED;
     return !state.compare_exchange_strong(expected, OMX_POSTED_ASYNC);
 }

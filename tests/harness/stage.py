@@ -11,7 +11,10 @@ from .node import Node
 from .outcome import Outcome, files_below
 
 MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"],
-         "epoll": ["--on", "--link=epoll"]}
+         "epoll": ["--on", "--link=epoll"], "lanes": ["--on"]}
+# What a mode asks of its node. `lanes`: every guest gets its own lane at once, and every call site is rewritten at its
+# first use (docs/lanes.md); otherwise only long-running ones do.
+NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",)}
 
 
 class TimedOut(Exception):
@@ -55,7 +58,7 @@ class Stage:
             return command
         options = list(MODES[mode])
         if "--on" in options:
-            node = self.node(("--link=epoll",) if mode == "epoll" else ())
+            node = self.node(NODE_OPTIONS.get(mode, ()))
             options[options.index("--on")] = "--on=" + node.address
         return [self.omxsup, "run", *options, "--", *command]
 
