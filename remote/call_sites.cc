@@ -69,10 +69,12 @@ private:
     Bytes out_;
 };
 
-uint64_t pointer_to_stub(unsigned index) { return OMX_LANE_SITE_POINTERS + uint64_t{8} * index; }
+static_assert(OMX_SITES * OMX_STUB_BYTES <= OMX_DOORS - OMX_ISLAND_STUBS);
+static_assert(OMX_SITES * OMX_DOOR_BYTES <= 256 && (OMX_DOORS & 0xffff) == 0xcc00);
 
 }  // namespace
 
+GuestAddr door_address(unsigned index) { return GuestAddr(OMX_DOORS + uint64_t{OMX_DOOR_BYTES} * index); }
 GuestAddr stub_address(unsigned index) { return GuestAddr(OMX_ISLAND_STUBS + uint64_t{OMX_STUB_BYTES} * index); }
 
 bool can_be_rewritten(View code, GuestAddr start, GuestAddr site) {
@@ -85,10 +87,14 @@ bool can_be_rewritten(View code, GuestAddr start, GuestAddr site) {
 }
 
 std::array<std::byte, 8> site_jump(unsigned index) {
-    Bytes code = Assembler(0).bytes({0xff, 0x24, 0x25}).address(pointer_to_stub(index)).bytes({0x90}).take();
+    Bytes code = Assembler(0).bytes({0xb9}).address(door_address(index).value).bytes({0xff, 0xe1, 0x90}).take();
     std::array<std::byte, 8> jump{};
     std::ranges::copy(code, jump.begin());
     return jump;
+}
+
+Bytes site_door(unsigned index) {
+    return Assembler(door_address(index).value).bytes({0xe9}).distance(stub_address(index).value).take();
 }
 
 Bytes site_stub(unsigned index, GuestAddr site, View original) {

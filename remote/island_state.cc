@@ -73,9 +73,8 @@ IslandMove island_move(const user_regs_struct& r, const omx_lane& lane) {
         return IslandMove::finish;
     }
     if (lane.phase == OMX_PHASE_BEFORE) return just_sent(r) ? IslandMove::wait : IslandMove::roll_back;
-    bool tail = r.rip >= entries().tail && r.rip < entries().end && static_cast<uint32_t>(r.rax) != OMX_LANE_LEAVE;
-    return lane.phase == OMX_PHASE_ANSWERED && tail && r.rip < entries().tail + 2 ? IslandMove::finish
-                                                                                  : IslandMove::wait;
+    bool tail = r.rip >= entries().tail && r.rip < entries().tail_end;
+    return lane.phase == OMX_PHASE_ANSWERED && tail ? IslandMove::finish : IslandMove::wait;
 }
 
 bool needs_frame(const user_regs_struct& r) {

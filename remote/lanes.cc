@@ -170,14 +170,13 @@ void Worker::rewrite_site(Thread& t, uint64_t site) {
     }
     auto index = static_cast<unsigned>(lane.sites.size());
     auto stub = site_stub(index, GuestAddr(site), View(code).subspan(site - start.value, OMX_SITE_BYTES));
-    uint64_t pointer = stub_address(index).value;
     if (!p.memory.write_forced(stub_address(index), View(stub)) ||
-        !write_object(p.memory, OMX_LANE_SITE_POINTERS + index * sizeof pointer, pointer) ||
+        !p.memory.write_forced(door_address(index), View(site_door(index))) ||
         !p.memory.write_forced(GuestAddr(site), site_jump(index)))
         return;
     lane.sites.push_back(site);
     lane.heat.erase(site);
-    regs.rip = pointer + OMX_STUB_DONE;
+    regs.rip = stub_address(index).value + OMX_STUB_DONE;
     tracee::set_registers(t.tid, regs);
     OMX_DEBUG("{}: rewrote the call at {:#x}", p.pid.value, site);
 }
@@ -206,9 +205,10 @@ IslandMove Worker::leave_island(Thread& t, bool faulted) {
     else if (move == IslandMove::roll_back) {
         uint64_t site = stub_index(regs, lane) < p.lane.sites.size() ? p.lane.sites[stub_index(regs, lane)] : 0;
         regs = before_call(regs, lane, framed ? &frame : nullptr, site);
-    } else if (move == IslandMove::finish)
+    } else if (move == IslandMove::finish) {
         regs = behind_call(regs, lane, framed ? &frame : nullptr, lane.result);
-    else {
+        hold_nothing_back(t);
+    } else {
         write_object(p.memory, OMX_LANE_DEFER, uint32_t{1});
         return move;
     }
@@ -216,9 +216,21 @@ IslandMove Worker::leave_island(Thread& t, bool faulted) {
     return move;
 }
 
+// A handler that interrupted a call at a site that was rewritten later has returned into it (loader/island/island.h).
+bool Worker::returned_into_site(Thread& t) {
+    auto& sites = t.process->lane.sites;
+    user_regs_struct regs;
+    if (sites.empty() || !tracee::registers(t.tid, regs)) return false;
+    auto site = std::ranges::find(sites, regs.rip - OMX_SITE_TRAP);
+    if (site == sites.end()) return false;
+    regs.rip = stub_address(static_cast<unsigned>(site - sites.begin())).value + OMX_STUB_DONE;
+    return tracee::set_registers(t.tid, regs);
+}
+
 // At a delivery stop. True: the signal is not to be delivered now.
 bool Worker::island_holds_back(Thread& t, int signal, const siginfo_t& info) {
     if (!t.process->lane.has_island) return false;
+    if (signal == SIGTRAP && info.si_code == SI_KERNEL && returned_into_site(t)) return true;
     bool faulted = (signal == SIGSEGV || signal == SIGBUS) && info.si_code > 0;
     auto move = leave_island(t, faulted);
     if (move == IslandMove::none) return false;
@@ -244,6 +256,13 @@ void Worker::let_out(Thread& t) {
     auto& exit = *t.lane_exit;
     if (exit.answered || exit.link_frames > link_.counters().frames_in) return;
     exit.answered = true;
+    hold_nothing_back(t);
+    tracee::interrupt(t.tid);
+    t.process->listener->answer(exit.notification, 0);
+}
+
+// Its call is over: signals that waited for that are sent again.
+void Worker::hold_nothing_back(Thread& t) {
     auto& p = *t.process;
     p.memory.through(t.tid);
     write_object(p.memory, OMX_LANE_DEFER, uint32_t{0});
@@ -251,8 +270,6 @@ void Worker::let_out(Thread& t) {
         p.signals.push_back(s);
         syscall(SYS_tgkill, p.pid.value, t.tid.value, s.info.si_signo);
     }
-    tracee::interrupt(t.tid);
-    p.listener->answer(exit.notification, 0);
 }
 
 void Worker::let_out_who_waits() {

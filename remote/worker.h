@@ -74,7 +74,9 @@ private:
     IslandMove leave_island(Thread&, bool faulted);
     bool island_holds_back(Thread&, int signal, const siginfo_t&);
     void on_lane_exit(Thread&, uint64_t notification);
+    bool returned_into_site(Thread&);
     void let_out(Thread&);
+    void hold_nothing_back(Thread&);
     void let_out_who_waits();
     void on_lane_stop(Thread&);
     void finish_lane_exit(Thread&);

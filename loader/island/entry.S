@@ -3,7 +3,7 @@
 #include "loader/island/island.h"
 
         .section .table, "a"
-        .quad   omx_lane_common, omx_lane_framed, omx_lane_sent, unsent, omx_lane_tail, omx_lane_end
+        .quad   omx_lane_common, omx_lane_framed, omx_lane_sent, unsent, omx_lane_tail, omx_lane_tail_end, omx_lane_end
 
         .text
         .global omx_lane_sent
@@ -40,10 +40,11 @@ omx_lane_framed:
         jb      fall_back
         ja      see_worker
         cmpl    $0, OMX_LANE_DEFER
-        jne     see_worker
 omx_lane_tail:
+        jne     see_worker
         stc
         ret
+omx_lane_tail_end:
 fall_back:
         clc
         ret

@@ -3,28 +3,34 @@
  * (entry.S, island.c) writes the call's frame to a socket of the guest's own, its lane, and waits there for the answer.
  * See docs/lanes.md. Both ends are of one build: the layout may change freely. C11, C++ and assembler.
  *
- * Addresses are fixed and below 2 GiB, so that a site of eight bytes can name them; and below where any program is
+ * Addresses are fixed and below 4 GiB, so that a site of eight bytes can name them; and below where any program is
  * linked to, so that no heap grows into them. */
 #ifndef OMX_ISLAND_H
 #define OMX_ISLAND_H
 
 #define OMX_ISLAND_BASE 0x200000
-#define OMX_ISLAND_CODE OMX_ISLAND_BASE /* read and execute: this code, then the stubs */
-#define OMX_ISLAND_CODE_BYTES 0x2000
-#define OMX_ISLAND_STUBS (OMX_ISLAND_BASE + 0x2000)
-#define OMX_ISLAND_STUBS_BYTES 0x1000
-#define OMX_ISLAND_DATA (OMX_ISLAND_BASE + 0x3000) /* struct omx_lane, private */
-#define OMX_ISLAND_BUFFER (OMX_ISLAND_BASE + 0x5000)
+#define OMX_ISLAND_DATA OMX_ISLAND_BASE /* struct omx_lane, private */
+#define OMX_ISLAND_BUFFER (OMX_ISLAND_BASE + 0x2000)
 #define OMX_ISLAND_BUFFER_BYTES 0x5000
-#define OMX_ISLAND_STACK_TOP (OMX_ISLAND_BASE + 0xc000)
+#define OMX_ISLAND_STACK_TOP (OMX_ISLAND_BASE + 0x9000)
 #define OMX_ISLAND_DATA_BYTES (OMX_ISLAND_STACK_TOP - OMX_ISLAND_DATA)
 #define OMX_ISLAND_NEWS OMX_ISLAND_STACK_TOP /* struct omx_news, shared with the worker, read only */
+#define OMX_ISLAND_CODE (OMX_ISLAND_BASE + 0xa000) /* read and execute: this code, then the stubs */
+#define OMX_ISLAND_CODE_BYTES 0x2000
+#define OMX_ISLAND_STUBS (OMX_ISLAND_BASE + 0xc000)
+#define OMX_ISLAND_STUBS_BYTES 0x1000
 #define OMX_ISLAND_BYTES 0xd000
 
-/* A call site and its stub. A site is `syscall` (2 bytes) and a comparison of rax (6 bytes). */
+/* A call site is `syscall` (2 bytes) and a comparison of rax (6 bytes); it becomes `mov $door, %ecx; jmp *%rcx; nop`.
+ * A signal handler may return to the comparison that was there, into the middle of the address: its second byte is
+ * an int3, so that the worker sees that and puts the guest to where the comparison is now. Therefore the doors, each a
+ * jump to its stub, lie at addresses whose second byte is that one. */
 #define OMX_SITE_BYTES 8
+#define OMX_SITE_TRAP 3 /* bytes of the site behind which such an int3 reports */
+#define OMX_DOORS (OMX_ISLAND_STUBS + 0xc00)
+#define OMX_DOOR_BYTES 5
 #define OMX_STUB_BYTES 72
-#define OMX_SITES (OMX_ISLAND_STUBS_BYTES / OMX_STUB_BYTES)
+#define OMX_SITES 42
 #define OMX_STUB_SAVED 29  /* from here on the guest's stack pointer is in saved_rsp … */
 #define OMX_STUB_CALLED 39 /* … the call into the code is over … */
 #define OMX_STUB_CALL 49   /* … the system call made after all, by notification … */
@@ -41,7 +47,6 @@
 #define OMX_LANE_SAVED_RSP (OMX_ISLAND_DATA + 16)
 #define OMX_LANE_FRAME (OMX_ISLAND_DATA + 24)
 #define OMX_LANE_RESULT (OMX_ISLAND_DATA + 32)
-#define OMX_LANE_SITE_POINTERS (OMX_ISLAND_DATA + 0x1000)
 
 /* How far the call is. */
 #define OMX_PHASE_BEFORE 1 /* nothing has left yet: it can be begun anew */
@@ -116,7 +121,7 @@ struct omx_island_entries {
     uint64_t common; /* called by the stubs */
     uint64_t framed; /* from here on `frame` is valid and `phase` is this call's */
     uint64_t sent, unsent; /* from the system call that sends to where `phase` says whether it did */
-    uint64_t tail; /* from here on the answer is in the registers and `defer` has been looked at */
+    uint64_t tail, tail_end; /* here the answer is in the registers, and `defer` has been looked at */
     uint64_t end;
 };
 #endif

@@ -69,8 +69,8 @@ public:
         View original(code_ + kSite, OMX_SITE_BYTES);
         auto stub = site_stub(0, site, original);
         std::memcpy(reinterpret_cast<void*>(stub_address(0).value), stub.data(), stub.size());
-        uint64_t pointer = stub_address(0).value;
-        std::memcpy(reinterpret_cast<void*>(OMX_LANE_SITE_POINTERS), &pointer, sizeof pointer);
+        auto door = site_door(0);
+        std::memcpy(reinterpret_cast<void*>(door_address(0).value), door.data(), door.size());
         auto jump = site_jump(0);
         std::memcpy(code_ + kSite, jump.data(), jump.size());
     }
@@ -331,6 +331,10 @@ TEST_CASE("only glibc's shape of a call is rewritten, and nothing that is jumped
     }
 }
 
+TEST_CASE("a rewritten site traps where its comparison was") {
+    for (unsigned i = 0; i < OMX_SITES; i++) CHECK(site_jump(i)[OMX_SITE_TRAP - 1] == std::byte{0xcc});
+}
+
 TEST_CASE("where a guest is stopped decides what becomes of its call") {
     omx_island_entries e{};
     std::memcpy(&e, island_code().data(), sizeof e);
@@ -350,6 +354,7 @@ TEST_CASE("where a guest is stopped decides what becomes of its call") {
     CHECK(move(e.framed + 8, OMX_PHASE_SENT) == IslandMove::wait);
     CHECK(move(e.framed + 8, OMX_PHASE_ANSWERED) == IslandMove::wait);
     CHECK(move(e.tail, OMX_PHASE_ANSWERED) == IslandMove::finish);
+    CHECK(move(e.tail_end, OMX_PHASE_ANSWERED) == IslandMove::wait);
     CHECK(move(stub + OMX_STUB_CALLED, OMX_PHASE_ANSWERED) == IslandMove::finish);
     CHECK(move(stub + OMX_STUB_CALLED, OMX_PHASE_BEFORE) == IslandMove::roll_back);
     CHECK(move(stub + OMX_STUB_CALL, OMX_PHASE_ANSWERED) == IslandMove::roll_back);
