@@ -48,6 +48,9 @@ struct GuestThread {
     std::optional<LaneExit> lane_exit;           // it has asked to be seen to on its way out of the island
     std::deque<PendingSignal> held_back;         // signals that came while its call was on its lane
     std::optional<CallArgs> masked_args;         // its arguments before it was turned into rt_sigsuspend
+    // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
+    std::chrono::steady_clock::time_point wait_until{};
+    bool goes_on_waiting = false;
 };
 
 // Descriptor numbers at which file contents stand for mmap's sake. Shared like the descriptor table they are in.

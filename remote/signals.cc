@@ -113,6 +113,7 @@ void Worker::on_delivery(Thread& t, int signal) {
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }
     if (island_holds_back(t, signal, info)) return resume(t);
+    t.goes_on_waiting = false;
     if (auto args = std::exchange(t.masked_args, std::nullopt)) {
         user_regs_struct regs;
         if (tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
@@ -136,11 +137,25 @@ void Worker::on_interrupted(Thread& t) {
 
 void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class) {
     // 516 would make the kernel resume a restart block that this thread never had. Its meaning is EINTR if a handler
-    // runs, else go on waiting: 514 says that too, with the time-out begun anew.
+    // runs, else go on waiting: 514 says that too, and put_in_time_left for how long.
     if (restart_class == abi::kErestartBlock) restart_class = abi::kErestartNoHand;
+    t.goes_on_waiting = true;
     t.temporary_mask = temporary_mask(t, call);
     tracee::interrupt(t.tid);
     t.process->listener->answer(call.notification, -restart_class);
+}
+
+// Home gives 516 for poll only: nanosleep and futex are local, and select and ppoll write what remains of their
+// time-outs into memory, where the repeated call finds it. poll has its time-out in a register, and the repeated call is
+// the one that the thread makes next if no handler has run: it asks home for the rest.
+void Worker::put_in_time_left(Thread& t, uint32_t nr, CallArgs& args) {
+    using namespace std::chrono;
+    bool again = std::exchange(t.goes_on_waiting, false);
+    auto timeout = static_cast<int32_t>(args[2]);
+    if (nr != SYS_poll || timeout <= 0) return;
+    auto now = steady_clock::now();
+    if (!again) t.wait_until = now + milliseconds(timeout);
+    else args[2] = static_cast<uint64_t>(std::max<int64_t>(0, ceil<milliseconds>(t.wait_until - now).count()));
 }
 
 // Calls that wait under a mask of their own: the signal that interrupted it at home is blocked in the thread's real

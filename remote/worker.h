@@ -154,6 +154,7 @@ private:
     void on_delivery(Thread&, int signal);
     void on_interrupted(Thread&);
     void interrupt_call(Thread&, const GuestCall&, int restart_class);
+    static void put_in_time_left(Thread&, uint32_t nr, CallArgs&);
     std::optional<uint64_t> temporary_mask(Thread&, const GuestCall&);
     bool signal_waits(const Thread&, uint64_t mask);
     void become_sigsuspend(Thread&);

@@ -101,6 +101,8 @@ private:
     enum class Disposition { ignored, handled, stops, fatal };
     Disposition disposition(HomePid, int signal);
     void interrupt_call(Thread&);
+    static void wait_on(Thread&, int signal);
+    static bool handled_signal_waits(const Thread&);
     void deliver_to_guest(Thread&, const siginfo_t&);
     void on_signal_arrived(View body);
     void kill_guest_first(Process&, HomeTid, int signal);

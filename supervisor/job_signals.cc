@@ -1,5 +1,8 @@
 // A signal that reached a deputy is seen here before the deputy sees it. The deputy's dispositions and mask mirror the
 // guest's, so its kernel state says what the signal means.
+#include <sys/syscall.h>
+
+#include <algorithm>
 #include <fstream>
 
 #include "supervisor/job.h"
@@ -42,6 +45,7 @@ void Job::on_signal(HomeTid tid, int signal) {
     }
     switch (meaning) {
         case Disposition::ignored:
+            wait_on(t, signal);
             tracee::resume(tid);
             return;  // the kernel restarts what it interrupted
         case Disposition::stops:
@@ -57,6 +61,33 @@ void Job::on_signal(HomeTid tid, int signal) {
     deliver_to_guest(t, info);
     interrupt_call(t);
     tracee::resume(tid);
+}
+
+// Untraced nobody would have been woken by an ignored signal. The kernel restarts every other call by itself, but
+// epoll_wait says EINTR. (After SIGCONT it says so natively, too.)
+void Job::wait_on(Thread& t, int signal) {
+    user_regs_struct regs;
+    if (signal == SIGCONT || t.state != Thread::State::calling || !t.active_for_guest()) return;
+    if (!tracee::registers(t.tid, regs) || regs.rip != blob_address(omx_blob_called)) return;
+    bool waits = regs.orig_rax == SYS_epoll_wait || regs.orig_rax == SYS_epoll_pwait;
+    if (!waits || static_cast<int64_t>(regs.rax) != -EINTR || handled_signal_waits(t)) return;
+    auto timeout = static_cast<int32_t>(t.active->call.guest[3]);
+    if (timeout > 0) {
+        auto left = t.active->since + std::chrono::milliseconds(timeout) - std::chrono::steady_clock::now();
+        auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+        regs.r10 = static_cast<uint64_t>(std::max<int64_t>(0, ms));
+    }
+    regs.rax = std::exchange(regs.orig_rax, ~uint64_t{0});
+    regs.rip -= 2;
+    tracee::set_registers(t.tid, regs);
+}
+
+// Another one, that is to interrupt the call.
+bool Job::handled_signal_waits(const Thread& t) {
+    std::ifstream file(fmt::format("/proc/{}/task/{}/status", t.process->pid.value, t.tid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    auto pending = status_mask(text, "\nSigPnd:") | status_mask(text, "\nShdPnd:");
+    return pending & ~status_mask(text, "\nSigBlk:") & ~status_mask(text, "\nSigIgn:");
 }
 
 // Ahead of the reply of the call it interrupts, because the link is ordered.
