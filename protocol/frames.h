@@ -28,7 +28,7 @@ enum class FrameType : uint16_t {
     file_data = 19,   // home -> node (bulk)
     file_done = 20,   // node -> home: handle no longer needed
     freeze = 21,      // home -> node: stop (or thaw) a guest process: job control at home
-    mask = 22,        // node -> home: the thread's signal mask changed natively (a handler returned)
+    mask = 22,        // node -> home: the thread's signal mask changed natively (it is in a handler)
     ping = 23,        // both ways, answered by pong with the same body; tests and latency measurements
     pong = 24,
     lane_ask = 25,    // node -> home: open a lane (a connection of its own for calls) for this process

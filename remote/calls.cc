@@ -71,6 +71,7 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
         t.process->listener->proceed(notification);
         return;
     }
+    if (placement.place != Place::local) tell_mask(t);
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
         case Place::forward: case Place::tell: case Place::cached:
@@ -135,6 +136,7 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     if (reply.head.restart) return interrupt_call(t, call, reply.head.restart);
     bool failed = reply.head.result < 0 && reply.head.result > -4096;
     if (!failed) release_installed(t, call);
+    if (!failed && call.nr == SYS_rt_sigprocmask) follow_mask(t, call.args);
     if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
     else {
         if (t.site_to_rewrite) tracee::interrupt(t.tid);      // at the stop its site is rewritten

@@ -85,6 +85,7 @@ void Worker::request_clone(Thread& t) {
     if (c->args.set_tid_size)
         return lose(*t.process, SYS_clone, asked, "set_tid chooses a number that home must agree with");
     if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
+    tell_mask(t);
     clones_waiting_.push_back(t.tid);
     start_next_clone();
 }
@@ -182,6 +183,7 @@ void Worker::finish_clone_if_ready() {
     auto& parent = *caller->process;
     auto& p = c.is_thread ? parent : guests_.add_process(HomePid(c.number.value));
     auto& child = guests_.add_thread(p, c.number);
+    child.mask = caller->mask, child.mask_at_home = caller->mask_at_home;
     if (!c.is_thread) {
         p.stage = Process::Stage::running;
         p.listener = parent.listener;

@@ -44,6 +44,7 @@ void Worker::request_exec(Thread& t) {
     auto nr = static_cast<uint32_t>(r.orig_rax);
     auto placement = place_of(nr, args);
     if (placement.place != Place::life) return lose(*t.process, nr, args, placement.why);
+    tell_mask(t);
     forward(t, 0, nr, args);
 }
 

@@ -137,6 +137,8 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     }
     apply_limits(p.pid, r.image.limits);
     p.stage = Process::Stage::running;
+    auto& t = *guests_.thread(HomeTid(p.pid.value));
+    t.mask = t.mask_at_home = r.image.threads.front().blocked;
     p.memory.replaced();
     p.lane.has_island = r.plan->has_island;
     restores_.erase(it);

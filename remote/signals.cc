@@ -11,12 +11,14 @@
 #include <csignal>
 #include <fstream>
 #include <sys/syscall.h>
+#include <sys/ucontext.h>
 
 namespace omx {
 namespace {
 
 constexpr int kFirstRealTime = 32;
 constexpr uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
+constexpr uint64_t kNeverBlocked = bit(SIGKILL) | bit(SIGSTOP);
 
 // What pid 1 of this namespace sent, and nobody else does: guests' own kill goes home.
 bool ours(const siginfo_t& info) { return (info.si_code == SI_USER || info.si_code == SI_TKILL) && info.si_pid == 1; }
@@ -121,10 +123,56 @@ void Worker::on_delivery(Thread& t, int signal) {
             tracee::set_registers(t.tid, regs);
         }
     }
-    // Here the thread's mask becomes the handler's, and with rt_sigreturn it changes back, untold. When home is to know
-    // masks exactly (F3), this is where a `mask` frame leaves.
-    resume(t, {PTRACE_CONT, signal});
+    // A step into a handler ends before its first instruction.
+    t.entering_handler = true;
+    resume(t, {PTRACE_SINGLESTEP, signal});
 }
+
+// ---- masks ----
+
+// A handler has a mask of its own, which the kernel sets and rt_sigreturn takes back. As long as the handler makes no
+// call that leaves, home needs to know nothing: what it sends meanwhile is pending here and handled in time. But a call
+// must find home's half with the same mask, or sigpending, signalfd and sigtimedwait would miss what is blocked, waiting
+// would end too soon, and children and executed programs would have another mask. So it is told ahead of such a call;
+// and if home's mask is not what rt_sigreturn sets, because it was told or because the handler changed it for its own
+// use, home's is set first, as by the call that it natively is: what was pending there comes before the answer.
+void Worker::on_handler_entered(Thread& t) {
+    if (ptrace(PTRACE_GETSIGMASK, t.tid.value, sizeof t.mask, &t.mask) == 0)
+        OMX_DEBUG("{}: in a handler with mask {:#x}", t.tid.value, t.mask);
+    resume(t);
+}
+
+void Worker::on_sigreturn(Thread& t) {
+    GuestAddr at(t.at_stop.rsp + offsetof(ucontext_t, uc_sigmask));
+    uint64_t mask = 0;
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    if (memory.read(at, std::as_writable_bytes(std::span(&mask, 1))) != sizeof mask) return resume(t);   // it will die
+    t.mask = mask & ~kNeverBlocked;
+    if (t.mask == t.mask_at_home) return resume(t);
+    forward(t, 0, SYS_rt_sigprocmask, {SIG_SETMASK, at.value, 0, sizeof mask});
+}
+
+// Blocking more needs no answer: the link keeps the order.
+void Worker::tell_mask(Thread& t) {
+    if (t.mask == t.mask_at_home) return;
+    t.mask_at_home = t.mask;
+    link_.send(FrameType::mask, 0, MaskFrame{t.tid, t.mask});
+}
+
+// Home's half has made this rt_sigprocmask, and ours follows.
+void Worker::follow_mask(Thread& t, const CallArgs& args) {
+    uint64_t set = 0;
+    GuestAddr at(args[1]);
+    if (at.null() || t.process->memory.read(at, std::as_writable_bytes(std::span(&set, 1))) != sizeof set) return;
+    if (args[0] == SIG_BLOCK) t.mask |= set;
+    else if (args[0] == SIG_UNBLOCK) t.mask &= ~set;
+    else t.mask = set;
+    t.mask &= ~kNeverBlocked;
+    t.mask_at_home = t.mask;
+}
+
+// ---- stops of ours ----
 
 // Our own PTRACE_INTERRUPT: for a freeze, or to make the kernel restart an interrupted call.
 void Worker::on_interrupted(Thread& t) {

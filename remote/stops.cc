@@ -34,6 +34,7 @@ void Worker::on_wait(HomeTid tid, int status, const rusage& usage) {
 void Worker::on_stop(Thread& t, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
     OMX_DEBUG("{}: stopped, event {}, signal {}", t.tid.value, event, signal);
+    bool entering_handler = std::exchange(t.entering_handler, false);
     switch (event) {
         case 0: break;
         case PTRACE_EVENT_SECCOMP: return on_trace_stop(t);
@@ -45,6 +46,7 @@ void Worker::on_stop(Thread& t, int status) {
         default: return resume(t);
     }
     if (signal == (SIGTRAP | 0x80)) return on_call_end_stop(t);
+    if (entering_handler && signal == SIGTRAP) return on_handler_entered(t);
     on_delivery(t, signal);
 }
 
@@ -54,6 +56,7 @@ void Worker::on_trace_stop(Thread& t) {
     if (!tracee::registers(t.tid, t.at_stop)) return;
     auto nr = static_cast<uint32_t>(t.at_stop.orig_rax);
     OMX_DEBUG("{}: {} held", t.tid.value, call_name(nr));
+    if (nr == SYS_rt_sigreturn) return on_sigreturn(t);
     if (nr == SYS_execve || nr == SYS_execveat) return request_exec(t);
     request_clone(t);
 }
@@ -62,6 +65,10 @@ void Worker::on_trace_stop(Thread& t) {
 void Worker::held_reply(Thread& t, const GuestCall& call, const Reply& reply) {
     if (call.nr == SYS_clone) return on_clone_reply(t, reply);
     if (reply.head.restart) return rerun_held_call(t);
+    if (call.nr == SYS_rt_sigprocmask) {             // see on_sigreturn
+        follow_mask(t, call.args);
+        return resume(t);
+    }
     skip_held_call(t, reply.head.result);
 }
 

@@ -152,6 +152,10 @@ private:
     void on_kill(const KillFrame&);
     void on_freeze(const FreezeFrame&);
     void on_delivery(Thread&, int signal);
+    void on_handler_entered(Thread&);
+    void on_sigreturn(Thread&);
+    void tell_mask(Thread&);
+    static void follow_mask(Thread&, const CallArgs&);
     void on_interrupted(Thread&);
     void interrupt_call(Thread&, const GuestCall&, int restart_class);
     static void put_in_time_left(Thread&, uint32_t nr, CallArgs&);

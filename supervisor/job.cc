@@ -224,8 +224,9 @@ void Job::on_lost(const LostFrame& lost) {
 
 void Job::on_mask(const MaskFrame& m) {
     auto t = thread(m.tid);
-    if (t && t->state == Thread::State::idle)
-        post_ours(*t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(*t, &m.mask, sizeof m.mask), 0, 8, 0, 0})});
+    if (!t || !t->process->slots) return;
+    t->new_mask = m.mask;
+    if (t->state == Thread::State::idle) run_waiting(*t);
 }
 
 // ---- ends ----

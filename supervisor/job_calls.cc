@@ -321,6 +321,8 @@ void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
 }
 
 void Job::run_waiting(Thread& t) {
+    if (auto mask = std::exchange(t.new_mask, std::nullopt))
+        return post_ours(t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(t, &*mask, sizeof *mask), 0, 8})});
     if (!t.waiting) return;
     auto [from, body] = std::move(*t.waiting);
     t.waiting.reset();

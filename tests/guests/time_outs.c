@@ -118,7 +118,7 @@ int main(void) {
         disturbed(name, waits[i].wait, ignore, SIGUSR2, 0);
         snprintf(name += 60, 60, "%s, a handler", waits[i].name);
         disturbed(name, waits[i].wait, handle, SIGUSR2, 0);
-        if (waits[i].wait != by_epoll) disturbed(name, waits[i].wait, raise_first, SIGUSR2, 0);
+        disturbed(name, waits[i].wait, raise_first, SIGUSR2, 0);
     }
     close(reports[1]);
     while (wait(NULL) > 0) {}

@@ -62,7 +62,7 @@ TEST_CASE("anonymous memory never traps, files do") {
 TEST_CASE("the stub can ask for its plan, and signals can return") {
     CHECK(verdict(kStubWantsPlan) == kNotify);
     CHECK(verdict(kStubReady) == kNotify);
-    CHECK(verdict(SYS_rt_sigreturn) == kAllow);
+    CHECK(verdict(SYS_rt_sigreturn) == kTrace);
     CHECK(verdict(SYS_restart_syscall) == kAllow);
 }
 
