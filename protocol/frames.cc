@@ -97,6 +97,7 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::lane_ask: return "lane_ask";
         case FrameType::lane: return "lane";
         case FrameType::lane_reply: return "lane_reply";
+        case FrameType::undo: return "undo";
     }
     return "unknown";
 }
@@ -313,6 +314,19 @@ Result<LaneHello> LaneHello::decode(View body) {
     if (body.size() >= sizeof f.version && f.version != kProtocolVersion) return f;
     f.token = in.get<LaneToken>();
     f.lane = in.get<uint64_t>();
+    return in.result(f);
+}
+
+void UndoFrame::encode(Writer& w) const {
+    w.put(pid);
+    w.put(caller);
+}
+
+Result<UndoFrame> UndoFrame::decode(View body) {
+    Body in(FrameType::undo, body);
+    UndoFrame f;
+    f.pid = in.pid();
+    f.caller = in.tid();
     return in.result(f);
 }
 

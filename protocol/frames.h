@@ -34,6 +34,7 @@ enum class FrameType : uint16_t {
     lane_ask = 25,    // node -> home: open a lane (a connection of its own for calls) for this process
     lane = 26,        // home -> node, first on a connection that is to be a lane, instead of hello
     lane_reply = 27,  // home -> node, on a lane: u64 frames that home had put on the link, then the body of a reply
+    undo = 28,        // node -> home: a clone could not be made here: its half at home goes, unseen
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -168,6 +169,13 @@ struct LaneHello {
     uint64_t lane = 0;
     void encode(Writer&) const;
     static Result<LaneHello> decode(View);
+};
+// `pid` is the process that home made for a clone of thread `caller`.
+struct UndoFrame {
+    HomePid pid;
+    HomeTid caller;
+    void encode(Writer&) const;
+    static Result<UndoFrame> decode(View);
 };
 
 // What home knows of a file whose content the node wants (exec images, private mappings).

@@ -250,11 +250,15 @@ void Worker::on_call_end_stop(Thread& t) {
     clone_over();
 }
 
-// Home's half exists, the node's could not be made. The caller gets the node's errno; home's child ends at once. Its
-// parent can see that (a child that exited 0): taking it back unseen is the supervisor's to learn (F20).
+// Home's half exists, the node's could not be made. The caller gets the node's errno; home's child ends at once, and
+// home lets nobody see that (F20). With CLONE_PARENT its parent is not a process whose calls home could hold meanwhile:
+// that one sees a child that has exited with 0.
 void Worker::undo_home_clone() {
     auto& c = *clone_;
-    if (!c.is_thread) return link_.send(FrameType::gone, 0, GoneFrame{.pid = HomePid(c.number.value)});
+    HomePid child(c.number.value);
+    if (!c.is_thread && (c.args.flags & CLONE_PARENT))
+        return link_.send(FrameType::gone, 0, GoneFrame{.pid = child});
+    if (!c.is_thread) return link_.send(FrameType::undo, 0, UndoFrame{child, c.caller});
     GuestProcess nobody;
     scratch_.clear();
     Writer w(scratch_);

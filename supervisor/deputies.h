@@ -75,6 +75,14 @@ struct DeputyProcess {
     std::vector<Held> held;
     std::optional<std::string> end_line;      // what it will say when the node has ended its guest
     std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
+    // A child of it that is being taken back, because the node could not make its half: see job_undo.cc.
+    struct Undo {
+        HomePid child;
+        HomeTid caller;
+        bool reaping = false;                              // the child has died; the caller's deputy is at work
+        std::vector<std::pair<HomeTid, int>> stopped;      // threads that must not see it end, and the stops they are in
+    };
+    std::optional<Undo> undo;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };
 

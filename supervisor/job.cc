@@ -152,6 +152,8 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_lost);
         case FrameType::mask:
             return with(&Job::on_mask);
+        case FrameType::undo:
+            return with(&Job::on_undo);
         case FrameType::file_done:
             return with(&Job::on_file_done);
         case FrameType::lane_ask:

@@ -4,6 +4,7 @@
 //   job_life.cc     exec, clone: how deputies come to be
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
+//   job_undo.cc     a clone taken back
 //   job_files.cc    files that the node fetches
 #pragma once
 #include "loader/image.h"
@@ -52,6 +53,7 @@ private:
     void on_gone(const GoneFrame&);
     void on_lost(const LostFrame&);
     void on_mask(const MaskFrame&);
+    void on_undo(const UndoFrame&);
 
     // --- calls ---
     void on_call(const CallOrigin&, View body);
@@ -108,6 +110,13 @@ private:
     void kill_guest_first(Process&, HomeTid, int signal);
     void release_held(Process&);
 
+    // --- a clone taken back ---
+    Process* undoer_of(HomeTid child);
+    void hold_waiting_threads(Process&);
+    void reap_unseen(Process&);
+    void undo_done(Process&);
+    bool is_of_unseen_child(HomeTid, int signal);
+
     // --- ends ---
     void end_like_guest(Process&, int wait_status);
     void end_with_line(Process&, const std::string& line);
@@ -143,6 +152,7 @@ private:
     std::unordered_map<HomeTid, Thread*> threads_;
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
+    std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
     std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;

@@ -84,7 +84,7 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         may_block(head->nr, head->args))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
-    if (t->state == Thread::State::idle) return start_call(*t, from, body);
+    if (t->state == Thread::State::idle && !t->process->undo) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
     t->waiting.emplace(from, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
@@ -251,6 +251,7 @@ void Job::collect(Thread& t) {
     auto& active = *t.active;
     if (active.from.ours()) {
         t.active.reset();
+        if (auto& p = *t.process; p.undo && p.undo->reaping && p.undo->caller == t.tid) return undo_done(p);
         return run_waiting(t);
     }
     ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};

@@ -178,6 +178,7 @@ void Job::start_clone(Thread& t, const CallHead& head, const CallOrigin& from) {
 
 // A task that a deputy's clone made has come to its first stop, and we know whose child it is.
 void Job::on_new_tracee(HomeTid child) {
+    unseen_.erase(child.value);                  // another process has the number now
     auto parent = thread(announced_.at(child));
     announced_.erase(child);
     stopped_early_.erase(child);

@@ -37,6 +37,11 @@ void Job::on_signal(HomeTid tid, int signal) {
         tracee::resume(tid, signal);
         return;
     }
+    if (is_of_unseen_child(tid, signal)) {
+        wait_on(t, signal);
+        tracee::resume(tid);
+        return;
+    }
     auto meaning = disposition(p.pid, signal);
     if (p.ending || p.guest_gone) {
         // The handler's address means nothing in a deputy: only what kills by default may pass.

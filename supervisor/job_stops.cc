@@ -116,6 +116,7 @@ void Job::on_exit_event(HomeTid tid) {
     bool last = threads_.size() == 1;
     if (last) write_stats();
     t->state = Thread::State::ended;
+    if (auto parent = undoer_of(tid)) hold_waiting_threads(*parent);
     tracee::resume(tid);
     if (t->active_for_guest() && t->active->call.nr == SYS_exit) reply(*t, {0, 0});
 }
@@ -123,7 +124,9 @@ void Job::on_exit_event(HomeTid tid) {
 void Job::on_thread_ended(HomeTid tid, int) {
     announced_.erase(tid);
     stopped_early_.erase(tid);
+    auto parent = undoer_of(tid);
     forget(tid);
+    if (parent) reap_unseen(*parent);
 }
 
 }  // namespace omx

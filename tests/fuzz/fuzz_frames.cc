@@ -76,7 +76,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 17) {
+    switch (random() % 18) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -105,6 +105,7 @@ bool try_decoders(Random& random) {
         case 12: return try_body(MaskFrame{tid(random), random()}, random);
         case 13: return try_body(LaneAsk{pid(random), random(), {}}, random);
         case 14: return try_body(LaneHello{.lane = random()}, random);
+        case 15: return try_body(UndoFrame{pid(random), tid(random)}, random);
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.

@@ -1,12 +1,60 @@
-// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes.
+// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes, or
+// goes on by making processes.
 #include "guest.h"
 
 // dprintf is no function for signal handlers: interrupted itself, it may print twice.
 static void on_usr1(int number) { (void)number, write(1, "USR1\n", 5); }
 static void on_usr2(int number) { (void)number, write(1, "USR2\n", 5), _exit(12); }
 
+static volatile sig_atomic_t children_ended;
+static void on_child(int number) { (void)number, ++children_ended; }
+
+static void *wait_for_any(void *first) {
+    int status;
+    pid_t pid = waitpid(-1, &status, 0);
+    SAY("waited for %s\n", pid == *(pid_t *)first ? "the first child" : "somebody else");
+    return NULL;
+}
+
+static void look_for_children(const char *when) {
+    sigset_t pending;
+    sigpending(&pending);
+    SAY("%s: %d ended, pending %d\n", when, (int)children_ended, sigismember(&pending, SIGCHLD));
+    TRY(waitpid(-1, NULL, WNOHANG));
+}
+
+// Somebody takes away its right to make processes.
+static int forks_in_vain(void) {
+    pid_t first = fork();
+    if (first == 0) pause();
+    signal(SIGCHLD, on_child);
+    pthread_t waiter, another;
+    pthread_create(&waiter, NULL, wait_for_any, &first);
+    guest_sleep_ms(100);
+    SAY("ready %d\n", getpid());
+    char c;
+    read(0, &c, 1);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (int how = SIG_BLOCK; how <= SIG_UNBLOCK; ++how) {
+        pthread_sigmask(how, &set, NULL);
+        TRY(fork());
+        look_for_children("after a fork");
+        TRY(vfork());
+        look_for_children("after a vfork");
+    }
+    SAY("pthread_create: %s\n", strerrorname_np(pthread_create(&another, NULL, wait_for_any, NULL)));
+    kill(first, SIGTERM);
+    pthread_join(waiter, NULL);
+    SAY("%d ended\n", (int)children_ended);
+    TRY(waitpid(-1, NULL, 0));
+    return 0;
+}
+
 int main(int argc, char **argv) {
     char c;
+    if (argc > 1 && strcmp(argv[1], "fork") == 0) return forks_in_vain();
     signal(SIGUSR1, on_usr1);
     signal(SIGUSR2, on_usr2);
     SAY("ready %d\n", getpid());

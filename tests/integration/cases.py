@@ -208,6 +208,29 @@ def cpu_ticks(pids):
     return ticks
 
 
+def guest_of(pid):
+    """The process on the node, here the same machine, that has this number in its namespace. Itself if none has."""
+    for other in processes.descendants():
+        with open(f"/proc/{other}/status") as f:
+            numbers = next((line.split()[1:] for line in f if line.startswith("NSpid:")), [])
+        if len(numbers) > 1 and int(numbers[-1]) == pid:
+            return other
+    return pid
+
+
+def case_clone_that_fails_on_the_node_only(ctx):
+    if ctx.user.name == "root":
+        return                                                # limits of processes don't bind root
+    said = {}
+    for mode in ("native", *FAR_MODES):
+        process = ctx.outsider(mode, "fork")
+        subprocess.run(["prlimit", f"--pid={guest_of(process.pid)}", "--nproc=0:0"], check=True,
+                       preexec_fn=ctx.user.become)
+        said[mode] = ctx.end(process, b"x")
+        ctx.expect(said[mode] == said["native"], f"{mode}: {said[mode]}, natively {said['native']}")
+    ctx.expect(b"fork(): EAGAIN" in said["native"][1], f"natively: {said['native']}")
+
+
 def case_stop_and_continue_from_outside(ctx):
     for mode in ("native", "home", *FAR_MODES):
         process = ctx.outsider(mode, "compute")

@@ -113,6 +113,10 @@ TEST_CASE("life frames keep their numbers") {
     auto mask = round_trip(MaskFrame{HomeTid(8), 0x8000000000000001}, body);
     CHECK(mask.mask == 0x8000000000000001);
 
+    auto undo = round_trip(UndoFrame{HomePid(9), HomeTid(8)}, body);
+    CHECK(undo.pid == HomePid(9));
+    CHECK(undo.caller == HomeTid(8));
+
     auto lost = round_trip(LostFrame{HomePid(3), "io_uring_setup: not yet", "io_uring_setup"}, body);
     CHECK(lost.reason == "io_uring_setup: not yet");
     CHECK(lost.call == "io_uring_setup");
