@@ -20,8 +20,9 @@ Result<UniqueFd> fresh_memfd() {
 // Sealed, and through a descriptor that was opened read-only: a guest can't mprotect its mapping writable and change
 // what others map (kernels before 6.7 refuse even read-only shared mappings of a sealed file opened for writing).
 Result<UniqueFd> seal(UniqueFd file) {
-    if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return fail_errno("sealing a memfd");
+    constexpr int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    bool is_sealed = fcntl(file.get(), F_GET_SEALS) == seals;              // by the cache, before it gave up
+    if (!is_sealed && fcntl(file.get(), F_ADD_SEALS, seals) < 0) return fail_errno("sealing a memfd");
     UniqueFd reader(open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (!reader) return fail_errno("opening a memfd read-only");
     return reader;
@@ -70,7 +71,8 @@ void Contents::want(const FileKey& key, Done done) {
     Fetch fetch{.key = key, .file = {}, .received = 0, .waiting = {}};
     fetch.waiting.push_back(std::move(done));
     if (key.bytes > kMaxFileBytes)
-        return fail_all(fetch, {fmt::format("a file of {} GiB is mapped", key.bytes >> 30), EFBIG});
+        return fail_all(fetch, {fmt::format("the file has {:.1f} GiB, and more than {} can't be fetched for a mapping",
+                                            static_cast<double>(key.bytes) / (1 << 30), kMaxFileBytes >> 30), EFBIG});
     auto file = fresh_memfd();
     if (!file) return fail_all(fetch, file.error());
     fetch.file = std::move(*file);
@@ -102,34 +104,45 @@ Status Contents::on_data(uint64_t request, const FileData& data) {
     fetches_.erase(it);
     if (failed) fail_all(fetch, why);
     else finish(fetch);
-    link_.send(FrameType::file_done, 0, FileDone{fetch.key.handle});
     return {};
 }
 
 void Contents::finish(Fetch& f) {
     auto file = sealed(f.key, std::move(f.file), f.received == f.key.bytes);
     if (!file) return fail_all(f, file.error());
+    link_.send(FrameType::file_done, 0, FileDone{f.key.handle});
     for (auto& done : f.waiting) done(*file);
 }
 
 void Contents::fail_all(Fetch& f, const Error& why) {
+    link_.send(FrameType::file_done, 0, FileDone{f.key.handle});
     for (auto& done : f.waiting) done(std::unexpected(why));
 }
 
 // A file that turned out shorter than its key says has changed since: it is used as it came, but never found again.
 Result<SharedFd> Contents::sealed(const FileKey& key, UniqueFd file, bool complete) {
-    if (key.cacheable && complete && cache_) {
-        auto stored = cache_->store(key, std::move(file));
-        if (!stored) return std::unexpected(stored.error());
-        auto shared = std::make_shared<const UniqueFd>(std::move(*stored));
-        remember(key, shared);
-        return shared;
+    bool lasting = key.cacheable && complete;
+    auto reader = lasting ? stored(key, file) : UniqueFd();
+    if (!reader) {
+        auto own = seal(std::move(file));
+        if (!own) return std::unexpected(own.error());
+        reader = std::move(*own);
     }
-    auto reader = seal(std::move(file));
-    if (!reader) return std::unexpected(reader.error());
-    auto shared = std::make_shared<const UniqueFd>(std::move(*reader));
-    if (key.cacheable && complete) remember(key, shared);
+    auto shared = std::make_shared<const UniqueFd>(std::move(reader));
+    if (lasting) remember(key, shared);
     return shared;
+}
+
+// The cache's own descriptor of that content. Invalid: it can't keep it (no descriptor left, no memory), or has gone;
+// then ours will do, for this worker alone.
+UniqueFd Contents::stored(const FileKey& key, const UniqueFd& file) {
+    if (!cache_) return {};
+    UniqueFd copy(fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy) return {};
+    auto kept = cache_->store(key, std::move(copy));
+    if (kept) return std::move(*kept);
+    OMX_DEBUG("file cache: {}", kept.error().what);
+    return {};
 }
 
 Result<UniqueFd> sealed_zeroes(uint64_t bytes) {

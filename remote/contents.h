@@ -30,8 +30,9 @@ private:
     SharedFd known(const FileKey&);
     void remember(const FileKey&, SharedFd);
     void finish(Fetch&);
-    static void fail_all(Fetch&, const Error&);
+    void fail_all(Fetch&, const Error&);
     Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
+    UniqueFd stored(const FileKey&, const UniqueFd&);
 
     Link& link_;
     std::optional<CacheClient> cache_;

@@ -20,9 +20,9 @@ struct NodeOptions {
 // Runs in the foreground until SIGTERM or SIGINT. The exit status: 0, or 125 when the node could not start.
 int node_main(const NodeOptions&);
 
-// One session on an already connected stream socket, for `omxsup run --local-node`: the same sandbox, the same worker,
-// a cache of its own. Lanes come over `lane_door`, as there is no address to connect to. Called in a forked child that
-// has nothing else to do; returns the status to exit with.
+// One session on an already connected stream socket, for `omxsup run --local-node`: the same sandbox, the same worker.
+// There is no file cache beyond what every worker remembers for itself. Lanes come over `lane_door`, as there is no
+// address to connect to. Called in a forked child that has nothing else to do; returns the status to exit with.
 int embedded_node(int socket, int lane_door, const NodeOptions&);
 
 }  // namespace omx
