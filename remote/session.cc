@@ -15,6 +15,7 @@ namespace omx {
 namespace {
 
 constexpr int kHandshakeMs = 10'000;
+constexpr uint32_t kGreatestPidMax = 1u << 22;                 // of any Linux
 
 void complain(const std::string& line) {
     auto text = fmt::format("omxsup node: {}\n", line);
@@ -57,6 +58,8 @@ Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
     if (home.version != kProtocolVersion)
         return fail(fmt::format("home speaks protocol {}, this node {}: install the same omxsup on both", home.version,
                                 kProtocolVersion));
+    if (home.pid_max == 0 || home.pid_max > kGreatestPidMax)
+        return fail(fmt::format("home's hello makes no sense: process numbers up to {}", home.pid_max));
     auto pid_max = pid_max_at_least(home.pid_max);
     if (!pid_max) return std::unexpected(pid_max.error());
     ours.pid_max = *pid_max;
@@ -90,7 +93,11 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     if (!loop) { complain(loop.error().what); return 1; }
     Link link(plain_channel(std::move(setup.socket)), **loop);
     auto home = read_hello(link);
-    if (!home) { complain(fmt::format("a job did not begin: {}", home.error().what)); return 1; }
+    if (!home && home.error().code == ECONNRESET) {               // nobody is there to be told
+        complain(fmt::format("a job did not begin: {}", home.error().what));
+        return 1;
+    }
+    if (!home) { refuse(link, fmt::format("home's hello makes no sense: {}", home.error().what)); return 1; }
     auto ours = our_hello(options);
     if (auto fine = acceptable(*home, options, ours); !fine) { refuse(link, fine.error().what); return 1; }
     tell(setup.news, home->boot_id);

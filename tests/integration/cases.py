@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -108,6 +109,37 @@ def case_node_of_another_user_refuses(ctx):
     ctx.stage.nodes["root's"] = node
     err = ctx.expect_failure([ctx.stage.omxsup, "run", "--on=" + node.address, "--", "true"], 125)
     ctx.expect(b"user 0" in err or b"ermission" in err, f"the reason isn't named: {err!r}")
+
+
+def frame(kind, body, flags=0, length=None):
+    return struct.pack("<IHHQ", len(body) if length is None else length, kind, flags, 0) + body
+
+
+def case_hello_that_makes_no_sense(ctx):
+    """Whoever connects and says something wrong is told what."""
+    def words(pid_max):
+        return struct.pack("<4I", 1, os.getuid(), pid_max, 1) + bytes(128)
+    texts = struct.pack("<I", 0) * 4
+    first_words = {
+        "a short hello": (frame(1, words(32768)), b"makes no sense"),
+        "too much": (frame(1, words(32768) + texts + b"x"), b"makes no sense"),
+        "no process numbers": (frame(1, words(0) + texts), b"process numbers up to 0"),
+        "too many": (frame(1, words(0xffffffff) + texts), b"process numbers up to 4294967295"),
+        "another frame": (frame(10, b""), b"home began with a call frame"),
+        "no frame": (b"GET / HTTP/1.1\r\nHost: there\r\n\r\n", b"makes no sense"),
+        "another version": (frame(1, struct.pack("<I", 77)), b"home speaks protocol 77"),
+    }
+    node = ctx.stage.node(("--insecure",))                    # it is we who connect, not the node's user
+    for what, (said, answer) in first_words.items():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            s.connect(node.socket)
+            s.sendall(said)
+            try:
+                got = b"".join(iter(lambda: s.recv(4096), b""))
+            except OSError as e:
+                got = repr(e).encode()
+        ctx.expect(got[4:6] == b"\x02\x00" and answer in got, f"{what}: {got!r}")
 
 
 def case_command_that_is_not_there(ctx):
