@@ -187,6 +187,7 @@ void Worker::finish_clone_if_ready() {
     if (!c.is_thread) {
         p.stage = Process::Stage::running;
         p.listener = parent.listener;
+        if (!setup_.procmap_query) p.memory.never_query();
         p.installed =
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
         bool apart = !(c.args.flags & (CLONE_VM | CLONE_FILES));

@@ -11,6 +11,7 @@ class ProcessMemory : public GuestMemory {
 public:
     void through(HomeTid tid) { tid_ = tid; }
     void replaced() { maps_.reset(); }               // after exec: /proc/PID/maps of the old memory is no use
+    void never_query() { has_query_ = false; }
 
     size_t read(GuestAddr from, std::span<std::byte> out) override;
     size_t write(GuestAddr to, View in) override;

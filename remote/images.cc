@@ -72,6 +72,7 @@ Status Worker::start_stub(Restore& r) {
     OMX_TRY(fork_stub(r.pid, setup_.ns_last_pid.get(), setup_.filter, setup_.listener_flags));
     auto& p = guests_.add_process(r.pid);
     p.memory.through(HomeTid(r.pid.value));
+    if (!setup_.procmap_query) p.memory.never_query();
     guests_.add_thread(p, HomeTid(r.pid.value));
     return {};
 }
@@ -92,7 +93,7 @@ void Worker::on_stub_exec_stop(Thread& t) {
     auto& p = *t.process;
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return;
-    auto listener = take_listener(p.pid, regs);
+    auto listener = take_listener(p.pid, regs, setup_.sync_wake_up);
     if (!listener) return image_failed(p.pid, listener.error().what);
     p.listener = std::move(*listener);
     loop_.watch_readable(p.listener->fd(), [this, l = p.listener] { on_listener(*l); });

@@ -6,8 +6,8 @@
 
 namespace omx {
 
-Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
-    (void)ioctl(fd_.get(), abi::kNotifSetFlags, abi::kNotifSyncWakeUp);       // an older kernel is only slower
+Listener::Listener(UniqueFd fd, bool sync_wake_up) : fd_(std::move(fd)) {
+    if (sync_wake_up) (void)ioctl(fd_.get(), abi::kNotifSetFlags, abi::kNotifSyncWakeUp);       // an older kernel is only slower
 }
 
 std::optional<seccomp_notif> Listener::receive() {

@@ -9,8 +9,8 @@ namespace omx {
 
 class Listener {
 public:
-    // Wakes guests on the CPU of the answering worker where the kernel has that (6.6).
-    explicit Listener(UniqueFd);
+    // sync_wake_up: guests wake on the CPU of the answering worker, where the kernel has that (6.6).
+    Listener(UniqueFd, bool sync_wake_up);
 
     int fd() const { return fd_.get(); }
     // Takes a notification; call when the descriptor is readable. nullopt: its thread died before we came.

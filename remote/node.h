@@ -3,8 +3,12 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace omx {
+
+// What a node can do without (docs/kernels.md), as options to try that: --without=A,B.
+inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache"};
 
 struct NodeOptions {
     std::string listen;                        // HOST:PORT (port 0: any free one), [V6]:PORT or unix:PATH
@@ -14,6 +18,7 @@ struct NodeOptions {
     std::string link = "auto";                 // auto, io_uring or epoll: how event loops wait
     uint64_t cache_bytes = 1024ull << 20;      // file contents kept for further guests
     std::string lanes = "auto";                // off, or always: also for guests that make few calls (tests)
+    std::vector<std::string> without;          // tests only, see kForegone: do as if this kernel lacked it
     bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
 };
 

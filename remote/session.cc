@@ -4,6 +4,7 @@
 #include "remote/pass_socket.h"
 #include "remote/sandbox.h"
 #include "remote/worker.h"
+#include <algorithm>
 #include <csignal>
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -114,8 +115,14 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     return ended ? 0 : 1;
 }
 
-Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
+bool foregoes(const NodeOptions& options, std::string_view what) {
+    return std::ranges::find(options.without, what) != options.without.end();
+}
+
+Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& options, int report, int door) {
     WorkerSetup w;
+    w.sync_wake_up = !foregoes(options, "sync-wake-up");
+    w.procmap_query = !foregoes(options, "procmap-query");
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
@@ -124,7 +131,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
     w.filter = std::move(*filter);
     OMX_TRY(drop_privileges());
     OMX_TRY(choose_next_id(w.ns_last_pid.get(), 300));          // proves that we may, before anybody relies on it
-    auto flags = listener_flags();
+    auto flags = listener_flags(!foregoes(options, "killable-recv"));
     w.listener_flags = flags.flags;
     if (!flags.without.empty()) complain(fmt::format("this kernel lacks {}", flags.without));
     std::vector<int> keep{door, w.ns_last_pid.get(), report};
@@ -143,7 +150,8 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, int report, int door) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    auto ready = lock_in(setup, report.get(), door.get());
+    if (foregoes(options, "cache")) setup.cache.reset();
+    auto ready = lock_in(setup, options, report.get(), door.get());
     if (!ready) {
         auto& why = ready.error().what;
         if (write(report.get(), why.data(), why.size()) < 0) complain(why);

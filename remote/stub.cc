@@ -61,13 +61,13 @@ void discard(pid_t child) {
 
 }  // namespace
 
-ListenerFlags listener_flags() {
+ListenerFlags listener_flags(bool killable_recv) {
     // Without a program the kernel gets as far as looking at the flags: EFAULT means that it knows them.
     auto knows = [](unsigned flags) {
         return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT;
     };
     unsigned best = SECCOMP_FILTER_FLAG_NEW_LISTENER | abi::kSeccompWaitKillableRecv;
-    if (knows(best)) return {best, ""};
+    if (killable_recv && knows(best)) return {best, ""};
     return {SECCOMP_FILTER_FLAG_NEW_LISTENER,
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19): signals may make calls run twice"};
 }
@@ -98,13 +98,13 @@ Status fork_stub(HomePid pid, int ns_last_pid, const FilterProgram& program, uns
     return {};
 }
 
-Result<std::shared_ptr<Listener>> take_listener(HomePid pid, const user_regs_struct& regs) {
+Result<std::shared_ptr<Listener>> take_listener(HomePid pid, const user_regs_struct& regs, bool sync_wake_up) {
     UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid.value, 0)));
     if (!pidfd) return fail_errno("pidfd_open of the stub");
     UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), regs.r10, 0)));
     if (!fd) return fail_errno("can't take the stub's listener");
     fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
-    return std::make_shared<Listener>(std::move(fd));
+    return std::make_shared<Listener>(std::move(fd), sync_wake_up);
 }
 
 }  // namespace omx

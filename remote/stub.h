@@ -10,7 +10,7 @@ namespace omx {
 
 // Which seccomp flags this kernel has for us; `without` names what is missed, empty if nothing is.
 struct ListenerFlags { unsigned flags; std::string without; };
-ListenerFlags listener_flags();
+ListenerFlags listener_flags(bool killable_recv);
 
 // Forks the process that will be guest `pid`, traced, about to install the filter. It stops at its execve (TRACE).
 // `ns_last_pid` is the open /proc/sys/kernel/ns_last_pid. Nothing else may be making processes in this pid namespace.
@@ -20,6 +20,6 @@ Status fork_stub(HomePid pid, int ns_last_pid, const FilterProgram&, unsigned li
 Status choose_next_id(int ns_last_pid, pid_t number);
 
 // At that stop: the listener, taken out of the stub by the number that it left in r10.
-Result<std::shared_ptr<Listener>> take_listener(HomePid pid, const user_regs_struct&);
+Result<std::shared_ptr<Listener>> take_listener(HomePid pid, const user_regs_struct&, bool sync_wake_up);
 
 }  // namespace omx

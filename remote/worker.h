@@ -31,6 +31,7 @@ struct WorkerSetup {
     UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
     LaneToken lane_token{};        // what home must show the daemon for that
     std::string lanes = "auto";    // auto, off, always
+    bool sync_wake_up = true, procmap_query = true;      // if the kernel has them
 };
 
 class Worker {

@@ -13,8 +13,11 @@ from .outcome import Outcome, files_below
 MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"],
          "epoll": ["--on", "--link=epoll"], "lanes": ["--on"]}
 # What a mode asks of its node. `lanes`: every guest gets its own lane at once, and every call site is rewritten at its
-# first use (docs/lanes.md); otherwise only long-running ones do.
+# first use (docs/lanes.md); otherwise only long-running ones do. `without-X`: as if the kernel lacked X.
 NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",)}
+for what in ("killable-recv", "procmap-query", "sync-wake-up", "cache"):
+    MODES["without-" + what] = ["--on"]
+    NODE_OPTIONS["without-" + what] = ("--without=" + what,)
 
 
 class TimedOut(Exception):

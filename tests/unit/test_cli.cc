@@ -64,8 +64,10 @@ TEST_CASE("where a command runs: the option, else the environment, else home") {
 TEST_CASE("wrong arguments are our failure, status 125") {
     for (auto& words : std::vector<Words>{{}, {"run"}, {"run", "--"}, {"run", "--nonsense", "ls"}, {"run", "--on"},
                                           {"run", "--home", "--local-node", "ls"}, {"run", "--on", "", "ls"},
-                                          {"run", "--link", "carrier-pigeon", "ls"}, {"run", "--lanes", "fast", "ls"}, {"node"}, {"nonsense"},
-                                          {"node", "--listen", "h:1", "more"}, {"syscalls", "--json", "--markdown"}}) {
+                                          {"run", "--link", "carrier-pigeon", "ls"}, {"run", "--lanes", "fast", "ls"},
+                                          {"node"}, {"nonsense"}, {"node", "--listen", "h:1", "more"},
+                                          {"node", "--listen", "h:1", "--without=everything"},
+                                          {"syscalls", "--json", "--markdown"}}) {
         auto parsed = parse(words);
         REQUIRE_FALSE(parsed);
         CHECK(parsed.error().status == 125);
@@ -73,7 +75,8 @@ TEST_CASE("wrong arguments are our failure, status 125") {
 }
 
 TEST_CASE("a node's options") {
-    auto parsed = parse({"node", "--listen", "unix:/x", "--name", "n", "--low-latency", "--link=epoll"});
+    auto parsed = parse({"node", "--listen", "unix:/x", "--name", "n", "--low-latency", "--link=epoll",
+                         "--without=cache,sync-wake-up"});
     REQUIRE(parsed);
     auto& node = std::get<NodeOptions>(*parsed);
     CHECK(node.listen == "unix:/x");
@@ -82,6 +85,7 @@ TEST_CASE("a node's options") {
     CHECK_FALSE(node.insecure);
     CHECK(node.link == "epoll");
     CHECK(node.lanes == "auto");
+    CHECK(node.without == Words{"cache", "sync-wake-up"});
 }
 
 }  // namespace
