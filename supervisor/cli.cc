@@ -1,6 +1,7 @@
 #include "supervisor/cli.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <fmt/format.h>
 
@@ -15,6 +16,7 @@ struct Parsed {
     SyscallsOptions syscalls;
     bool local_node = false, home = false, json = false, markdown = false;
     std::string stats, trace;            // empty: stderr
+    std::vector<std::string> limits;     // NAME=N
 };
 
 void add_link_option(CLI::App& app, std::string& link) {
@@ -40,6 +42,8 @@ CLI::App* add_run(CLI::App& app, Parsed& p) {
     };
     report("--stats", p.stats, "At the end tell what the job cost, to FILE or stderr");
     report("--trace", p.trace, "Tell every forwarded call, to FILE or stderr");
+    run->add_option("--limit", p.limits, "The most that a node may take up here: deputies=N, files=N, queue-bytes=N")
+        ->take_all()->allow_extra_args(false)->type_name("NAME=N");
     add_link_option(*run, p.run.link);
     add_lanes_option(*run, p.run.lanes);
     return run;
@@ -86,6 +90,17 @@ int find_command(const CLI::App& run, int argc, char** argv) {
     return std::min(at, argc);
 }
 
+bool set_limit(std::string_view word, JobLimits& limits) {
+    auto name = word.substr(0, word.find('='));
+    auto limit = name == "deputies"      ? &limits.deputies
+                 : name == "files"       ? &limits.files
+                 : name == "queue-bytes" ? &limits.queue_bytes
+                                         : nullptr;
+    if (!limit || name.size() == word.size()) return false;
+    auto [end, error] = std::from_chars(word.data() + name.size() + 1, word.data() + word.size(), *limit);
+    return error == std::errc() && end == word.data() + word.size();
+}
+
 std::string finish_run(const CLI::App& run, Parsed& p) {
     using Where = RunOptions::Where;
     if (p.local_node) {
@@ -99,6 +114,8 @@ std::string finish_run(const CLI::App& run, Parsed& p) {
         p.run.where = p.run.where_defaulted ? Where::home : Where::on;
     }
     if (p.run.where == Where::on && p.run.node.empty()) return "run: --on needs an address";
+    for (auto& word : p.limits)
+        if (!set_limit(word, p.run.limits)) return fmt::format("run: --limit {} says nothing", word);
     if (run.count("--stats") != 0) p.run.stats = p.stats;
     if (run.count("--trace") != 0) p.run.trace = p.trace;
     return p.run.command.empty() ? "run: a COMMAND is missing" : "";

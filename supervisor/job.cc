@@ -105,6 +105,8 @@ bool Job::hear_link() {
         any = true;
         last_heard_ = 0;
         on_frame(**frame);
+        check_limits();
+        if (!link_up_) break;
         if (!link_.has_buffered_frame()) break;
     }
     return any;
@@ -125,7 +127,8 @@ bool Job::hear_lane(uint64_t number) {
             return true;
         }
         on_call({(*frame)->id, number}, (*frame)->body);
-        if (!lane->link.has_buffered_frame()) break;
+        check_limits();
+        if (lane != lanes_.find(number) || !lane->link.has_buffered_frame()) break;
     }
     return any;
 }
@@ -172,16 +175,36 @@ void Job::on_frame(const Frame& f) {
 }
 
 void Job::link_lost(const Error& why) {
+    end_job("", fmt::format("lost the link to node {}: {}", setup_.node_name, why.what));
+}
+
+// The node takes up more than it may (job_limits.h). There may be thousands of processes by now: it is said once.
+void Job::too_much(std::string_view limit, uint64_t most, std::string_view what) {
+    end_job(fmt::format("node {} asks for too much: more than {} {} (--limit {}=N allows it more)", setup_.node_name, most,
+                        what, limit), "");
+}
+
+void Job::check_limits() {
+    auto& most = setup_.limits;
+    if (link_.queued_bytes() > most.queue_bytes)
+        too_much("queue-bytes", most.queue_bytes, "bytes of answers that it doesn't take");
+    if (threads_.size() > most.deputies) too_much("deputies", most.deputies, "processes and threads");
+    if (files_.size() > most.files) too_much("files", most.files, "files at once");
+    if (transfers_.size() > most.files) too_much("files", most.files, "pieces of files at once");
+}
+
+void Job::end_job(const std::string& line, const std::string& line_of_each) {
     if (!link_up_) return;
     link_up_ = false;
+    line_of_each_ = line_of_each;
     loop_.unwatch_readable(link_.fd());
     lanes_.drop_all();
-    auto line = fmt::format("lost the link to node {}: {}", setup_.node_name, why.what);
+    if (!line.empty()) say(line);
     for (auto& [pid, p] : processes_) {
         if (!p->away || p->guest_gone) continue;
         p->guest_gone = true;  // as far as home can ever know
         if (p->held.empty())
-            end_with_line(*p, line);
+            end_with_line(*p, line_of_each);
         else
             release_held(*p);
     }
@@ -252,8 +275,12 @@ void Job::end_like_guest(Process& p, int status) {
 
 // The process's memory is lost or can't go on: its deputy says so on its own stderr and exits 125.
 void Job::end_with_line(Process& p, const std::string& line) {
+    if (!p.slots && p.away && p.threads.begin()->second->state == Thread::State::preparing) {
+        p.last_words = line;  // see thread_ready
+        return;
+    }
     p.ending = true;
-    auto text = fmt::format("omxsup: {}\n", line);
+    auto text = line.empty() ? "" : fmt::format("omxsup: {}\n", line);
     auto& t = ending_thread(p);
     if (!p.slots) {  // it never became a deputy
         (void)!write(setup_.messages.get(), text.data(), text.size());
@@ -305,7 +332,7 @@ void Job::run_now(Process& p, std::vector<SlotOp> ops) {
         return post(t, ops, true);
     }
     t.forced = std::move(ops);
-    tracee::interrupt(t.tid);
+    if (t.state != Thread::State::preparing) tracee::interrupt(t.tid);   // else thread_ready does: it has no slots yet
 }
 
 void Job::forget(HomeTid tid) {

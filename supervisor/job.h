@@ -13,6 +13,7 @@
 #include "protocol/spin.h"
 #include "supervisor/deputies.h"
 #include "supervisor/descriptors.h"
+#include "supervisor/job_limits.h"
 #include "supervisor/lanes.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
@@ -29,6 +30,7 @@ struct JobSetup {
     bool lanes = true;
     UniqueFd lane_door;              // of an embedded node: see lanes.h
     UniqueFd messages;               // copy of the original process's descriptor 2
+    JobLimits limits;
 };
 
 class Job {
@@ -49,6 +51,10 @@ private:
     void on_lane_ask(const LaneAsk&);
     void on_frame(const Frame&);
     void link_lost(const Error&);
+    void end_job(const std::string& line, const std::string& line_of_each);
+    void too_much(std::string_view limit, uint64_t most, std::string_view what);
+    void check_limits();
+    bool may_keep(size_t bytes);
     void on_image_done(const ImageDone&);
     void on_gone(const GoneFrame&);
     void on_lost(const LostFrame&);
@@ -145,6 +151,7 @@ private:
     Link& link_;
     Lanes lanes_;
     bool link_up_ = true;
+    std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;
     bool stats_written_ = false;
     UniqueFd children_;                                        // signalfd of SIGCHLD

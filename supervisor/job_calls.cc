@@ -87,7 +87,16 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (t->state == Thread::State::idle && !t->process->undo) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
-    t->waiting.emplace(from, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
+    if (may_keep(body.size()))
+        t->waiting.emplace(from, Bytes(body.begin(), body.end()));  // its deputy isn't ready yet
+}
+
+bool Job::may_keep(size_t bytes) {
+    for (auto& [tid, t] : threads_)
+        if (t->waiting) bytes += t->waiting->second.size();
+    if (bytes <= setup_.limits.queue_bytes) return true;
+    too_much("queue-bytes", setup_.limits.queue_bytes, "bytes of calls that can't be begun yet");
+    return false;
 }
 
 void Job::start_call(Thread& t, const CallOrigin& from, View body) {

@@ -60,16 +60,21 @@ void Job::on_exec(HomeTid tid) {
 
     int status = 0;
     if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
-    auto image = link_up_ ? capture(*p, tid) : fail("the link is gone");
+    auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
     if (!image) return was_away ? end_guest_with_line(*p, image.error().what) : stay_home(*p, image.error());
     user_regs_struct regs = image->threads.at(0).regs;
     if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
     p->away = true;
-    p->image_on_its_way = true;
+    p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
-    Bytes body = encode_frame(*image);
-    link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
+    if (link_up_) {
+        Bytes body = encode_frame(*image);
+        link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
+    } else {
+        p->ending = false;
+        end_with_line(*p, line_of_each_);  // the link ended while it was in execve
+    }
     tracee::resume(tid);
 }
 
@@ -246,6 +251,8 @@ bool Job::on_blob_trap(Thread& t) {
         if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) tracee::set_signal_mask(t.tid, *mask);
         tracee::resume(t.tid);
         thread_ready(t);
+    } else if (regs.rip == blob_address(omx_blob_run)) {
+        tracee::resume(t.tid);  // it was about to report when run_forced sent it here
     } else {
         return false;
     }
@@ -272,6 +279,7 @@ void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
 void Job::thread_ready(Thread& t) {
     auto& p = *t.process;
     t.state = Thread::State::idle;
+    if (p.last_words) return end_with_line(p, *std::exchange(p.last_words, std::nullopt));
     if (!p.emptying.empty()) post_ours(t, std::exchange(p.emptying, {}));
     if (!t.forced.empty()) tracee::interrupt(t.tid);
     if (t.state == Thread::State::idle) run_waiting(t);

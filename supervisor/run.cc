@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -105,6 +106,14 @@ void let_go_of_everything(std::initializer_list<UniqueFd*> kept) {
     setsid();
 }
 
+// Each process of the job and each file that the node fetches costs a descriptor; the shell's 1024 are soon used up.
+void raise_limit_of_files() {
+    rlimit files{};
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 struct Outputs {
     UniqueFd stats, trace, messages;
 };
@@ -123,6 +132,7 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     hs.word_read.reset();
     let_go_of_everything({&hs.go_read, &hs.word_write, &out.stats, &out.trace, &out.messages});
     prctl(PR_SET_NAME, "omxsup");
+    raise_limit_of_files();
     auto tell = [&](const std::string& sentence) {
         (void)!write(hs.word_write.get(), sentence.data(), sentence.size());
     };
@@ -147,7 +157,8 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
                    .where_defaulted = o.where_defaulted,
                    .lanes = o.lanes != "off",
                    .lane_door = std::move(connection->lane_door),
-                   .messages = std::move(out.messages)};
+                   .messages = std::move(out.messages),
+                   .limits = o.limits};
     Job job(std::move(setup), **loop, link);
     tell("+");
     hs.go_read.reset();

@@ -142,6 +142,52 @@ def case_hello_that_makes_no_sense(ctx):
         ctx.expect(got[4:6] == b"\x02\x00" and answer in got, f"{what}: {got!r}")
 
 
+class FakeNode:
+    """Says hello, then whatever a test wants it to say."""
+    def __init__(self, ctx):
+        self.path = os.path.join(ctx.stage.work, "fake.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        os.chmod(self.path, 0o666)
+        self.listener.listen(1)
+        self.listener.settimeout(10)
+
+    def greet(self):
+        link, _ = self.listener.accept()
+        link.settimeout(10)
+        self.next_frame(link)
+        link.sendall(frame(1, struct.pack("<4I", 1, os.getuid(), 4194304, 1) + bytes(128) +
+                           struct.pack("<I4s", 4, b"fake") + bytes(12)))
+        return link
+
+    @staticmethod
+    def next_frame(link):
+        """(type, body)"""
+        length, kind, _, _ = struct.unpack("<IHHQ", link.recv(16, socket.MSG_WAITALL))
+        return kind, link.recv(length, socket.MSG_WAITALL)
+
+
+def case_node_that_asks_for_too_much(ctx):
+    """Each limit ends the job with one line, whoever of it is there."""
+    run, node = [ctx.stage.omxsup, "run"], ctx.stage.node()
+    script = "for i in 1 2 3 4 5; do sleep 9 & done; wait"
+    for limit, command in {"deputies=3": ["sh", "-c", script], "files=1": ["true"]}.items():
+        status, out, err = ctx.run([*run, "--on", node.address, "--limit", limit, "--", *command])
+        ctx.expect(status == 125 and re.fullmatch(rb"omxsup: node \S+ asks for too much: more than \d [^\n]+\n", err),
+                   f"{limit}: status {status}, {out!r} {err!r}")
+    fake = FakeNode(ctx)
+    process = ctx.start([*run, "--on", "unix:" + fake.path, "--limit", "queue-bytes=1000000", "--", "sleep", "9"])
+    with fake.greet() as link:
+        ctx.expect(fake.next_frame(link)[0] == 12, "home does not begin with an image")
+        try:
+            for _ in range(1000):
+                link.sendall(frame(23, bytes(65536)))                # pings whose answers nobody reads
+        except OSError:
+            pass
+        status, out, err = ctx.end(process)
+    ctx.expect(status == 125 and b"more than 1000000 bytes of answers" in err, f"a flood: {status}, {out!r} {err!r}")
+
+
 def case_command_that_is_not_there(ctx):
     with open(os.path.join(ctx.stage.work, "plain"), "w") as f:
         f.write("not a program\n")

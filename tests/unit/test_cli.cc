@@ -65,6 +65,7 @@ TEST_CASE("wrong arguments are our failure, status 125") {
     for (auto& words : std::vector<Words>{{}, {"run"}, {"run", "--"}, {"run", "--nonsense", "ls"}, {"run", "--on"},
                                           {"run", "--home", "--local-node", "ls"}, {"run", "--on", "", "ls"},
                                           {"run", "--link", "carrier-pigeon", "ls"}, {"run", "--lanes", "fast", "ls"},
+                                          {"run", "--limit", "patience=1", "ls"}, {"run", "--limit=files", "ls"},
                                           {"node"}, {"nonsense"}, {"node", "--listen", "h:1", "more"},
                                           {"node", "--listen", "h:1", "--without=everything"},
                                           {"syscalls", "--json", "--markdown"}}) {
@@ -72,6 +73,14 @@ TEST_CASE("wrong arguments are our failure, status 125") {
         REQUIRE_FALSE(parsed);
         CHECK(parsed.error().status == 125);
     }
+}
+
+TEST_CASE("limits for a node") {
+    auto options = run({"--limit", "deputies=7", "--limit=queue-bytes=1000", "ls"});
+    CHECK(options.limits.deputies == 7);
+    CHECK(options.limits.queue_bytes == 1000);
+    CHECK(options.limits.files == JobLimits().files);
+    CHECK(options.command == Words{"ls"});
 }
 
 TEST_CASE("a node's options") {
