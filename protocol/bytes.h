@@ -27,7 +27,7 @@ public:
         auto p = static_cast<const std::byte*>(data);
         out_.insert(out_.end(), p, p + size);
     }
-    void bytes(View v) { put(static_cast<uint32_t>(v.size())); raw(v.data(), v.size()); }      // u32 length, then the bytes
+    void bytes(View v) { put(static_cast<uint32_t>(v.size())); raw(v.data(), v.size()); }    // u32 length first
     void text(std::string_view s) { put(static_cast<uint32_t>(s.size())); raw(s.data(), s.size()); }
     // Room for `size` bytes that the caller fills; valid until the next call.
     std::byte* room(size_t size) { out_.resize(out_.size() + size); return out_.data() + out_.size() - size; }

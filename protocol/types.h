@@ -38,5 +38,9 @@ struct HomeTid : Strong<HomeTid, pid_t> { using Strong::Strong; };
 
 }  // namespace omx
 
-template <> struct std::hash<omx::HomePid> { size_t operator()(omx::HomePid p) const { return std::hash<pid_t>{}(p.value); } };
-template <> struct std::hash<omx::HomeTid> { size_t operator()(omx::HomeTid t) const { return std::hash<pid_t>{}(t.value); } };
+template <> struct std::hash<omx::HomePid> {
+    size_t operator()(omx::HomePid p) const { return std::hash<pid_t>{}(p.value); }
+};
+template <> struct std::hash<omx::HomeTid> {
+    size_t operator()(omx::HomeTid t) const { return std::hash<pid_t>{}(t.value); }
+};

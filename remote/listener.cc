@@ -7,7 +7,8 @@
 namespace omx {
 
 Listener::Listener(UniqueFd fd, bool sync_wake_up) : fd_(std::move(fd)) {
-    if (sync_wake_up) (void)ioctl(fd_.get(), abi::kNotifSetFlags, abi::kNotifSyncWakeUp);       // an older kernel is only slower
+    // An older kernel is only slower.
+    if (sync_wake_up) (void)ioctl(fd_.get(), abi::kNotifSetFlags, abi::kNotifSyncWakeUp);
 }
 
 std::optional<seccomp_notif> Listener::receive() {

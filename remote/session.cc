@@ -266,7 +266,8 @@ int run_session(SessionSetup setup, const NodeOptions& options) {
     if (!setup.socket) return 0;                 // the node has ended; the worker sees its door closed
     prctl(PR_SET_NAME, "omxsup-session");
     if (!why.empty()) return refuse_peer(std::move(setup.socket), why);
-    if (!pass_socket(inner.get(), setup.socket.get())) return refuse_peer(std::move(setup.socket), "the worker has died");
+    if (!pass_socket(inner.get(), setup.socket.get()))
+        return refuse_peer(std::move(setup.socket), "the worker has died");
     inner.reset();
     setup.socket.reset();                        // the worker's end is the only one: home sees at once when it is gone
     return wait_for(worker);

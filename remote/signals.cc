@@ -132,10 +132,10 @@ void Worker::on_delivery(Thread& t, int signal) {
 
 // A handler has a mask of its own, which the kernel sets and rt_sigreturn takes back. As long as the handler makes no
 // call that leaves, home needs to know nothing: what it sends meanwhile is pending here and handled in time. But a call
-// must find home's half with the same mask, or sigpending, signalfd and sigtimedwait would miss what is blocked, waiting
-// would end too soon, and children and executed programs would have another mask. So it is told ahead of such a call;
-// and if home's mask is not what rt_sigreturn sets, because it was told or because the handler changed it for its own
-// use, home's is set first, as by the call that it natively is: what was pending there comes before the answer.
+// must find home's half with the same mask, or sigpending, signalfd and sigtimedwait would miss what is blocked,
+// waiting would end too soon, and children and executed programs would have another mask. So it is told ahead of such
+// a call; and if home's mask is not what rt_sigreturn sets, because it was told or because the handler changed it for
+// its own use, home's is set first, as by the call that it natively is: what was pending there comes before the answer.
 void Worker::on_handler_entered(Thread& t) {
     if (ptrace(PTRACE_GETSIGMASK, t.tid.value, sizeof t.mask, &t.mask) == 0)
         OMX_DEBUG("{}: in a handler with mask {:#x}", t.tid.value, t.mask);
@@ -194,8 +194,8 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
 }
 
 // Home gives 516 for poll only: nanosleep and futex are local, and select and ppoll write what remains of their
-// time-outs into memory, where the repeated call finds it. poll has its time-out in a register, and the repeated call is
-// the one that the thread makes next if no handler has run: it asks home for the rest.
+// time-outs into memory, where the repeated call finds it. poll has its time-out in a register, and the repeated call
+// is the one that the thread makes next if no handler has run: it asks home for the rest.
 void Worker::put_in_time_left(Thread& t, uint32_t nr, CallArgs& args) {
     using namespace std::chrono;
     bool again = std::exchange(t.goes_on_waiting, false);

@@ -81,7 +81,7 @@ struct DeputyProcess {
         HomePid child;
         HomeTid caller;
         bool reaping = false;                              // the child has died; the caller's deputy is at work
-        std::vector<std::pair<HomeTid, int>> stopped;      // threads that must not see it end, and the stops they are in
+        std::vector<std::pair<HomeTid, int>> stopped;      // threads that must not see it end, and their stops
     };
     std::optional<Undo> undo;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured

@@ -6,16 +6,12 @@
 
 namespace omx {
 
-namespace {
-
 std::string first_line(const char* path) {
     std::ifstream file(path);
     std::string line;
     std::getline(file, line);
     return line;
 }
-
-}  // namespace
 
 Hello hello_of_home(std::string command) {
     Hello h;

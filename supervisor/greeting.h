@@ -7,6 +7,9 @@ namespace omx {
 
 constexpr int kConnectMs = 5000, kHelloMs = 10000;
 
+// Of a file of /proc; empty if there is none.
+std::string first_line(const char* path);
+
 Hello hello_of_home(std::string command);
 // Exchanges hellos. `node` is the address, for the error, which is one sentence for a person.
 Result<Hello> greet(Link&, const std::string& node, const Hello& ours);

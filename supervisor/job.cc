@@ -180,8 +180,9 @@ void Job::link_lost(const Error& why) {
 
 // The node takes up more than it may (job_limits.h). There may be thousands of processes by now: it is said once.
 void Job::too_much(std::string_view limit, uint64_t most, std::string_view what) {
-    end_job(fmt::format("node {} asks for too much: more than {} {} (--limit {}=N allows it more)", setup_.node_name, most,
-                        what, limit), "");
+    end_job(fmt::format("node {} asks for too much: more than {} {} (--limit {}=N allows it more)", setup_.node_name,
+                        most, what, limit),
+            "");
 }
 
 void Job::check_limits() {

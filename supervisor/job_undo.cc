@@ -1,11 +1,11 @@
-// A clone that home has made and the node can't make (a limit of processes, no memory): home's child goes again, and its
-// parent, which gets the node's errno, must not notice that there ever was one (F20): it gets no SIGCHLD of it, and
+// A clone that home has made and the node can't make (a limit of processes, no memory): home's child goes again, and
+// its parent, which gets the node's errno, must not notice that there ever was one (F20): it gets no SIGCHLD of it, and
 // nobody who waits for children gets this one.
 //
-// The kernel tells the parent as soon as we have reaped the child, which we must as its tracer. So before the child dies,
-// threads of the parent that wait for children are stopped; calls of the parent's guest that come now are kept. Then the
-// parent's own deputy, the caller's thread, reaps the child, and takes a SIGCHLD that is pending because it is blocked.
-// One that is not blocked is seen at its delivery stop, like every signal, and goes no further.
+// The kernel tells the parent as soon as we have reaped the child, which we must as its tracer. So before the child
+// dies, threads of the parent that wait for children are stopped; calls of the parent's guest that come now are kept.
+// Then the parent's own deputy, the caller's thread, reaps the child, and takes a SIGCHLD that is pending because it is
+// blocked. One that is not blocked is seen at its delivery stop, like every signal, and goes no further.
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -28,7 +28,8 @@ void Job::on_undo(const UndoFrame& frame) {
     auto child = process(frame.pid);
     auto caller = thread(frame.caller);
     if (!child || !child->away || child->ending || child->guest_gone) return;
-    bool can = caller && caller->state == Thread::State::idle && !caller->process->undo && caller->process != child && child->held.empty();
+    bool can = caller && caller->state == Thread::State::idle && !caller->process->undo && caller->process != child &&
+               child->held.empty();
     if (!can) {                                // the caller is dying, or somebody has killed the child
         child->guest_gone = true;
         return child->held.empty() ? end_like_guest(*child, 0) : release_held(*child);

@@ -1,22 +1,15 @@
 // Takes the steps a session takes on a node, with the node's own code (remote/sandbox.h), and says which one fails.
 #include "protocol/unique_fd.h"
 #include "remote/sandbox.h"
+#include "supervisor/greeting.h"
 #include "supervisor/probe.h"
 #include <cstdlib>
 #include <fcntl.h>
-#include <fstream>
 #include <sys/wait.h>
 
 namespace omx {
 
 namespace {
-
-std::string first_line(const char* path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
 
 std::string namespace_remedy() {
     constexpr const char* kAppArmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";

@@ -3,7 +3,8 @@
 //
 // A slot is one control page followed by a data area. The supervisor writes operations, sets `state` to posted and
 // wakes the deputy; the blob makes the calls in order, stores each result, and sets `state` to done. How the supervisor
-// learns of it depends on what it is doing (see OMX_POSTED_*), so that a call that blocks for days costs nobody a wake-up.
+// learns of it depends on what it is doing (see OMX_POSTED_*), so that a call that blocks for days costs nobody a
+// wake-up.
 #pragma once
 
 #define OMX_BLOB_BASE 0x100000000000      /* free in every address space that exec makes; a deputy has nothing else */
@@ -64,13 +65,18 @@ static_assert(offsetof(Slot, ops) == OMX_OPS && offsetof(Slot, cancel) == OMX_CA
 
 extern "C" {
 extern const char omx_blob_begin[], omx_blob_end[];
-extern const char omx_blob_process_start[], omx_blob_made_memfd[], omx_blob_mapped[];   // where a new process begins; its int3s
+// Where a new process begins; its int3s.
+extern const char omx_blob_process_start[], omx_blob_made_memfd[], omx_blob_mapped[];
 extern const char omx_blob_run[];
-extern const char omx_blob_committed[], omx_blob_call[], omx_blob_called[];   // [committed, called): CANCEL was read, the call not begun
-extern const char omx_blob_skip[], omx_blob_reported[];                   // the way round a cancelled call; behind the async int3
+// [committed, called): CANCEL was read, the call not begun.
+extern const char omx_blob_committed[], omx_blob_call[], omx_blob_called[];
+// The way round a cancelled call; behind the async int3.
+extern const char omx_blob_skip[], omx_blob_reported[];
 }
 // The address in a deputy of a label of the blob.
-inline uint64_t blob_address(const char* label) { return OMX_BLOB_BASE + static_cast<uint64_t>(label - omx_blob_begin); }
+inline uint64_t blob_address(const char* label) {
+    return OMX_BLOB_BASE + static_cast<uint64_t>(label - omx_blob_begin);
+}
 
 }  // namespace omx
 #endif

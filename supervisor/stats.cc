@@ -29,12 +29,14 @@ std::string joined(const Items& items, Each each) {
 
 std::string call_json(uint32_t nr, const CallStats& c) {
     return fmt::format(
-        R"({}: {{"count": {}, "forwarded": {}, "served_on_node": {}, "told": {}, "bytes_to_home": {}, "bytes_to_node": {}, "home_us": {}}})",
+        R"({}: {{"count": {}, "forwarded": {}, "served_on_node": {}, "told": {}, )"
+        R"("bytes_to_home": {}, "bytes_to_node": {}, "home_us": {}}})",
         json_string(call_name(nr)), c.count, c.forwarded, c.served_on_node, c.told, c.bytes_out, c.bytes_in, c.home_us);
 }
 std::string process_json(const ProcessStats& p) {
     return fmt::format(
-        R"({{"pid": {}, "program": {}, "where": {}, "reason": {}, "wall_us": {}, "user_us": {}, "system_us": {}, "max_rss_kib": {}}})",
+        R"({{"pid": {}, "program": {}, "where": {}, "reason": {}, )"
+        R"("wall_us": {}, "user_us": {}, "system_us": {}, "max_rss_kib": {}}})",
         p.pid, json_string(p.program), json_string(p.where), json_string(p.reason), p.wall_us, p.user_us, p.system_us,
         p.max_rss_kib);
 }

@@ -2,6 +2,7 @@
 // What the decoder accepts must hold only pointers that the arena gave, and be fit for a reply and for the trace.
 #include "protocol/marshal.h"
 #include "protocol/trace.h"
+#include "tests/fuzz/mutate.h"
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,7 @@ using namespace omx;
 
 namespace {
 
-using Random = std::mt19937_64;
+using fuzz::Random;
 
 // A guest of which only one stretch of memory exists; it holds pointers into itself and small numbers.
 class FakeMemory : public GuestMemory {
@@ -74,19 +75,7 @@ uint64_t nasty(Random& random) {
     return words[random() % std::size(words)] + random() % 3 - 1;
 }
 
-void mutate(Bytes& body, Random& random) {
-    for (size_t n = 1 + random() % 4; n > 0 && !body.empty(); n--) {
-        size_t at = random() % body.size();
-        uint64_t word = nasty(random);
-        switch (random() % 5) {
-        case 0: body[at] ^= static_cast<std::byte>(1 << random() % 8); break;
-        case 1: body.resize(at); break;
-        case 2: body.insert(body.begin() + static_cast<ptrdiff_t>(at), random() % 64, std::byte{0}); break;
-        case 3: body.erase(body.begin() + static_cast<ptrdiff_t>(at)); break;
-        default: std::memcpy(body.data() + at, &word, std::min<size_t>(8, body.size() - at)); break;
-        }
-    }
-}
+void mutate(Bytes& body, Random& random) { fuzz::mutate(body, random, 1, nasty); }
 
 CallArgs some_args(Random& random) {
     CallArgs args{};

@@ -2,6 +2,7 @@
 #include "loader/cache_socket.h"
 #include "loader/cpu.h"
 #include "protocol/link.h"
+#include "tests/fuzz/mutate.h"
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -11,17 +12,11 @@ using namespace omx;
 
 namespace {
 
-using Random = std::mt19937_64;
+using fuzz::Random, fuzz::noise;
 
 [[noreturn]] void broken(const char* what) {
     std::fprintf(stderr, "fuzz_frames: %s\n", what);
     std::abort();
-}
-
-Bytes noise(Random& random, size_t most) {
-    Bytes bytes(random() % (most + 1));
-    for (auto& b : bytes) b = static_cast<std::byte>(random());
-    return bytes;
 }
 
 std::string some_text(Random& random) {
@@ -36,25 +31,7 @@ uint64_t nasty(Random& random) {
     return words[random() % std::size(words)] + random() % 3 - 1;
 }
 
-void mutate(Bytes& body, Random& random) {
-    for (size_t n = random() % 4; n > 0 && !body.empty(); --n) {
-        size_t at = random() % body.size();
-        auto place = body.begin() + static_cast<ptrdiff_t>(at);
-        uint64_t word = nasty(random);
-        switch (random() % 6) {
-            case 0: body[at] ^= static_cast<std::byte>(1 << random() % 8); break;
-            case 1: body.resize(at); break;
-            case 2: body.insert(place, random() % 32, std::byte{0}); break;
-            case 3: body.erase(place); break;
-            case 4: {
-                auto more = noise(random, 32);
-                body.insert(place, more.begin(), more.end());
-                break;
-            }
-            default: std::memcpy(&*place, &word, std::min<size_t>(size_t{1} << random() % 4, body.size() - at)); break;
-        }
-    }
-}
+void mutate(Bytes& body, Random& random) { fuzz::mutate(body, random, 0, nasty); }
 
 // What a decoder accepts must encode to something that it accepts again, and that stays as it is.
 template <class F> bool try_body(const F& sample, Random& random) {

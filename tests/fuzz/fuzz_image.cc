@@ -1,6 +1,7 @@
 // Feeds broken images to the decoder, and what it accepts to the plan maker. fuzz_image SECONDS [SEED]
 #include "loader/image.h"
 #include "loader/restore.h"
+#include "tests/fuzz/mutate.h"
 #include <chrono>
 #include <cstdio>
 #include <elf.h>
@@ -11,7 +12,7 @@ using namespace omx;
 
 namespace {
 
-using Random = std::mt19937_64;
+using fuzz::Random;
 
 Image sample(Random& random) {
     Image i;
@@ -51,19 +52,7 @@ uint64_t nasty(Random& random) {
     return words[random() % std::size(words)] + random() % 3 - 1;
 }
 
-void mutate(Bytes& body, Random& random) {
-    for (size_t n = 1 + random() % 4; n > 0 && !body.empty(); n--) {
-        size_t at = random() % body.size();
-        uint64_t word = nasty(random);
-        switch (random() % 5) {
-            case 0: body[at] ^= static_cast<std::byte>(1 << random() % 8); break;
-            case 1: body.resize(at); break;
-            case 2: body.insert(body.begin() + static_cast<ptrdiff_t>(at), random() % 64, std::byte{0}); break;
-            case 3: body.erase(body.begin() + static_cast<ptrdiff_t>(at)); break;
-            default: std::memcpy(body.data() + at, &word, std::min<size_t>(8, body.size() - at)); break;
-        }
-    }
-}
+void mutate(Bytes& body, Random& random) { fuzz::mutate(body, random, 1, nasty); }
 
 // Everything that the decoder let through must encode to the same bytes and be fit for planning.
 bool try_one(const Bytes& body) {

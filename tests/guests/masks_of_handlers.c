@@ -1,5 +1,5 @@
-// What a handler blocks while it runs, as seen by everything that asks or inherits; and what it blocks for itself, which
-// its return takes back.
+// What a handler blocks while it runs, as seen by everything that asks or inherits; and what it blocks for itself,
+// which its return takes back.
 #include "guest.h"
 #include <setjmp.h>
 #include <sys/signalfd.h>
