@@ -7,7 +7,7 @@
 
 namespace omx {
 
-// What a node can do without (docs/kernels.md), as options to try that: --without=A,B.
+// What a node can do without, or refuses without (docs/kernels.md), as options to try that: --without=A,B.
 inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache"};
 
 struct NodeOptions {

@@ -132,8 +132,8 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     OMX_TRY(drop_privileges());
     OMX_TRY(choose_next_id(w.ns_last_pid.get(), 300));          // proves that we may, before anybody relies on it
     auto flags = listener_flags(!foregoes(options, "killable-recv"));
-    w.listener_flags = flags.flags;
-    if (!flags.without.empty()) complain(fmt::format("this kernel lacks {}", flags.without));
+    if (!flags) return std::unexpected(flags.error());
+    w.listener_flags = *flags;
     std::vector<int> keep{door, w.ns_last_pid.get(), report};
     if (setup.cache) keep.push_back(setup.cache.get());
     if (setup.news) keep.push_back(setup.news.get());

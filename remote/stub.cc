@@ -61,15 +61,14 @@ void discard(pid_t child) {
 
 }  // namespace
 
-ListenerFlags listener_flags(bool killable_recv) {
+// A thread that waits for home's answer must not be woken by a signal: the kernel would make it call again, while home
+// is at the first call. There is no doing without.
+Result<unsigned> listener_flags(bool killable_recv) {
+    unsigned flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | abi::kSeccompWaitKillableRecv;
     // Without a program the kernel gets as far as looking at the flags: EFAULT means that it knows them.
-    auto knows = [](unsigned flags) {
-        return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT;
-    };
-    unsigned best = SECCOMP_FILTER_FLAG_NEW_LISTENER | abi::kSeccompWaitKillableRecv;
-    if (killable_recv && knows(best)) return {best, ""};
-    return {SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19): signals may make calls run twice"};
+    bool known = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT;
+    if (known && killable_recv) return flags;
+    return fail("this node's kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: it must be 5.19 or newer");
 }
 
 Status choose_next_id(int ns_last_pid, pid_t number) {

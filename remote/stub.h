@@ -8,9 +8,8 @@
 
 namespace omx {
 
-// Which seccomp flags this kernel has for us; `without` names what is missed, empty if nothing is.
-struct ListenerFlags { unsigned flags; std::string without; };
-ListenerFlags listener_flags(bool killable_recv);
+// The seccomp flags with which guests' filters are installed, if this kernel knows them.
+Result<unsigned> listener_flags(bool killable_recv = true);
 
 // Forks the process that will be guest `pid`, traced, about to install the filter. It stops at its execve (TRACE).
 // `ns_last_pid` is the open /proc/sys/kernel/ns_last_pid. Nothing else may be making processes in this pid namespace.

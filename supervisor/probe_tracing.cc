@@ -109,7 +109,7 @@ Finding killable_wait() {
                              [](long) { return true; });
     guest.start();
     if (guest.heard() >= 0) return found();
-    return degraded("a signal may make the kernel repeat a call that home has begun", "kernel 5.19 or newer");
+    return missing("a signal would make the kernel repeat a call that home has begun", "kernel 5.19 or newer");
 }
 
 Finding sync_wake_up() {

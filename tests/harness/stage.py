@@ -15,7 +15,7 @@ MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--lo
 # What a mode asks of its node. `lanes`: every guest gets its own lane at once, and every call site is rewritten at its
 # first use (docs/lanes.md); otherwise only long-running ones do. `without-X`: as if the kernel lacked X.
 NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",)}
-for what in ("killable-recv", "procmap-query", "sync-wake-up", "cache"):
+for what in ("procmap-query", "sync-wake-up", "cache"):
     MODES["without-" + what] = ["--on"]
     NODE_OPTIONS["without-" + what] = ("--without=" + what,)
 

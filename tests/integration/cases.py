@@ -188,6 +188,12 @@ def case_node_that_asks_for_too_much(ctx):
     ctx.expect(status == 125 and b"more than 1000000 bytes of answers" in err, f"a flood: {status}, {out!r} {err!r}")
 
 
+def case_node_whose_kernel_is_too_old(ctx):
+    node = ctx.stage.node(("--without=killable-recv",))
+    err = ctx.expect_failure([ctx.stage.omxsup, "run", "--on=" + node.address, "--", "true"], 125)
+    ctx.expect(b"5.19" in err, f"it doesn't say which is needed: {err!r}")
+
+
 def case_command_that_is_not_there(ctx):
     with open(os.path.join(ctx.stage.work, "plain"), "w") as f:
         f.write("not a program\n")
