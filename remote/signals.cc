@@ -139,6 +139,7 @@ void Worker::on_delivery(Thread& t, int signal) {
 void Worker::on_handler_entered(Thread& t) {
     if (ptrace(PTRACE_GETSIGMASK, t.tid.value, sizeof t.mask, &t.mask) == 0)
         OMX_DEBUG("{}: in a handler with mask {:#x}", t.tid.value, t.mask);
+    if (t.mask != t.mask_at_home) turn_lane_off(*t.process);       // its first call comes by us: tell_mask
     resume(t);
 }
 
