@@ -15,8 +15,8 @@ import time
 
 from harness import processes, user as users
 from harness.node import Node
-from fake_node import (CALL, CLONE, GETPPID, GONE, LANE_ASK, LANE_REPLY, PROTOCOL_VERSION, READ, REPLY, TOKEN, WRITE,
-                       FakeNode, call)
+from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, PING, PROTOCOL_VERSION, READ, REPLY, TOKEN,
+                       WRITE, FakeNode, call, frame)
 
 FAR_MODES = ("remote", "local")
 
@@ -111,23 +111,17 @@ def case_node_of_another_user_refuses(ctx):
     ctx.expect(b"user 0" in err or b"ermission" in err, f"the reason isn't named: {err!r}")
 
 
-def frame(kind, body, flags=0, length=None):
-    return struct.pack("<IHHQ", len(body) if length is None else length, kind, flags, 0) + body
-
-
 def case_hello_that_makes_no_sense(ctx):
     """Whoever connects and says something wrong is told what."""
     def words(pid_max):
-        return struct.pack("<4I", 1, os.getuid(), pid_max, 1) + bytes(128)
+        return struct.pack("<4I", PROTOCOL_VERSION, os.getuid(), pid_max, 1) + bytes(128)
     texts = struct.pack("<I", 0) * 4
     first_words = {
-        "a short hello": (frame(1, words(32768)), b"makes no sense"),
-        "too much": (frame(1, words(32768) + texts + b"x"), b"makes no sense"),
-        "no process numbers": (frame(1, words(0) + texts), b"process numbers up to 0"),
-        "too many": (frame(1, words(0xffffffff) + texts), b"process numbers up to 4294967295"),
-        "another frame": (frame(10, b""), b"home began with a call frame"),
-        "no frame": (b"GET / HTTP/1.1\r\nHost: there\r\n\r\n", b"makes no sense"),
-        "another version": (frame(1, struct.pack("<I", 77)), b"home speaks protocol 77"),
+        "a short hello": (frame(HELLO, words(32768)), b"makes no sense"),
+        "too much": (frame(HELLO, words(32768) + texts + b"x"), b"makes no sense"),
+        "no process numbers": (frame(HELLO, words(0) + texts), b"process numbers up to 0"),
+        "too many": (frame(HELLO, words(0xffffffff) + texts), b"process numbers up to 4294967295"),
+        "another version": (frame(HELLO, struct.pack("<I", 77)), b"home speaks protocol 77"),
     }
     node = ctx.stage.node(("--insecure",))                    # it is we who connect, not the node's user
     for what, (said, answer) in first_words.items():
@@ -142,31 +136,6 @@ def case_hello_that_makes_no_sense(ctx):
         ctx.expect(got[4:6] == b"\x02\x00" and answer in got, f"{what}: {got!r}")
 
 
-class FakeNode:
-    """Says hello, then whatever a test wants it to say."""
-    def __init__(self, ctx):
-        self.path = os.path.join(ctx.stage.work, "fake.sock")
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        os.chmod(self.path, 0o666)
-        self.listener.listen(1)
-        self.listener.settimeout(10)
-
-    def greet(self):
-        link, _ = self.listener.accept()
-        link.settimeout(10)
-        self.next_frame(link)
-        link.sendall(frame(1, struct.pack("<4I", 1, os.getuid(), 4194304, 1) + bytes(128) +
-                           struct.pack("<I4s", 4, b"fake") + bytes(12)))
-        return link
-
-    @staticmethod
-    def next_frame(link):
-        """(type, body)"""
-        length, kind, _, _ = struct.unpack("<IHHQ", link.recv(16, socket.MSG_WAITALL))
-        return kind, link.recv(length, socket.MSG_WAITALL)
-
-
 def case_node_that_asks_for_too_much(ctx):
     """Each limit ends the job with one line, whoever of it is there."""
     run, node = [ctx.stage.omxsup, "run"], ctx.stage.node()
@@ -175,16 +144,15 @@ def case_node_that_asks_for_too_much(ctx):
         status, out, err = ctx.run([*run, "--on", node.address, "--limit", limit, "--", *command])
         ctx.expect(status == 125 and re.fullmatch(rb"omxsup: node \S+ asks for too much: more than \d [^\n]+\n", err),
                    f"{limit}: status {status}, {out!r} {err!r}")
-    fake = FakeNode(ctx)
-    process = ctx.start([*run, "--on", "unix:" + fake.path, "--limit", "queue-bytes=1000000", "--", "sleep", "9"])
-    with fake.greet() as link:
-        ctx.expect(fake.next_frame(link)[0] == 12, "home does not begin with an image")
-        try:
-            for _ in range(1000):
-                link.sendall(frame(23, bytes(65536)))                # pings whose answers nobody reads
-        except OSError:
-            pass
-        status, out, err = ctx.end(process)
+    flood = ["--limit", "queue-bytes=1000000"]
+    fake, process = fake_job(ctx, ["sleep", "9"], *flood)
+    try:
+        for _ in range(1000):
+            fake.link.send(PING, bytes(65536))                   # whose answers nobody reads
+    except OSError:
+        pass
+    status, out, err = ctx.end(process)
+    fake.close()
     ctx.expect(status == 125 and b"more than 1000000 bytes of answers" in err, f"a flood: {status}, {out!r} {err!r}")
 
 
