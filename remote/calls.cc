@@ -75,7 +75,7 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
         case Place::forward: case Place::tell: case Place::cached:
-            if (news_) heat(t, notification, nr);
+            if (news_) heat(t, notification, nr, args);
             forward(t, notification, nr, args);
             return;
         case Place::both: forward(t, notification, nr, args, true); return;

@@ -19,8 +19,15 @@
 namespace omx {
 namespace {
 
-// A short program never gets there; a compiler or an interpreter that starts up just does.
-constexpr unsigned kCallsToLane = 256, kCallsToRewrite = 8;
+// A short program never gets there; a compiler or an interpreter that starts up just does. Big transfers count for many:
+// over a lane their bytes are copied once less at each end.
+constexpr unsigned kCallsToLane = 256, kCallsToRewrite = 8, kMostWeight = 64;
+constexpr uint64_t kBytesOfOneCall = 8192;
+
+unsigned weight(uint32_t nr, const CallArgs& args) {
+    bool transfer = nr == SYS_read || nr == SYS_write || nr == SYS_pread64 || nr == SYS_pwrite64;
+    return transfer ? 1 + static_cast<unsigned>(std::min<uint64_t>(args[2] / kBytesOfOneCall, kMostWeight)) : 1;
+}
 constexpr std::chrono::microseconds kSpin{200}, kSomebodyRan{3}, kHoldOff{2000};
 
 // The time stamp counter against the clock, since this process looked first.
@@ -80,20 +87,23 @@ Status Worker::open_lane_door() {
 // ---- who gets a lane ----
 
 // A call that could have gone over a lane came by notification.
-void Worker::heat(Thread& t, uint64_t notification, uint32_t nr) {
+void Worker::heat(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
     auto& p = *t.process;
     auto& lane = p.lane;
     if (!lane.has_island || !lane.alone || p.threads.size() != 1 || !may_use_lane(nr)) return;
     bool always = setup_.lanes == "always";
-    if (++lane.calls < (always ? 2 : kCallsToLane)) return;
+    auto calls = weight(nr, args);
+    lane.calls += calls;
+    if (lane.calls < (always ? 2 : kCallsToLane)) return;
     if (lane.state == GuestLane::State::none) return ask_for_lane(p);
     if (lane.state == GuestLane::State::asked) return;
     if (lane.state == GuestLane::State::ready && !turn_lane_on(p, notification)) return;
     auto site = t.call_site - 2;
     if (site >= OMX_ISLAND_BASE && site < OMX_ISLAND_BASE + OMX_ISLAND_BYTES) return;        // it fell back
     auto& heat = lane.heat[site];
-    if (heat == GuestLane::kNever || ++heat < (always ? 1 : kCallsToRewrite)) return;
-    t.site_to_rewrite = site;
+    if (heat == GuestLane::kNever) return;
+    heat += calls;
+    if (heat >= (always ? 1 : kCallsToRewrite)) t.site_to_rewrite = site;
 }
 
 void Worker::ask_for_lane(Process& p) {

@@ -66,7 +66,7 @@ private:
 
     // --- lanes ---
     Status open_lane_door();
-    void heat(Thread&, uint64_t notification, uint32_t nr);
+    void heat(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
     void ask_for_lane(Process&);
     void on_lane_door();
     bool turn_lane_on(Process&, uint64_t notification);
