@@ -28,7 +28,10 @@ std::string describe(uint32_t nr, const CallArgs& args) {
 }  // namespace
 
 void Worker::on_listener(Listener& l) {
-    if (take_notification(l)) spin_for_reply();
+    if (take_notification(l)) return spin_for_reply();
+    // The last task under it is on its way out and will be reaped soon. Until then a listener never stops being
+    // readable, and looking at it again and again would keep just that task from its CPU.
+    if (l.over()) loop_.unwatch_readable(l.fd());
 }
 
 // While calls come in bursts home's answer is nearer than a sleep is short. With several guests' calls on their way

@@ -18,9 +18,9 @@ std::optional<seccomp_notif> Listener::receive() {
     return n;
 }
 
-bool Listener::pending() const {
+bool Listener::over() const {
     pollfd p{fd_.get(), POLLIN, 0};
-    return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
 }
 
 bool Listener::send(seccomp_notif_resp r) const {

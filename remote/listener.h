@@ -16,7 +16,7 @@ public:
     // Takes a notification; call when the descriptor is readable. nullopt: its thread died before we came.
     std::optional<seccomp_notif> receive();
     // True if a notification waits (one poll).
-    bool pending() const;
+    bool over() const;                   // nobody is left under its filter: no notification will come any more
 
     // False: the thread that asked is gone; never an error of ours.
     bool answer(uint64_t id, int64_t result) const;      // result as in rax: value or -errno
