@@ -194,7 +194,8 @@ private:
 
     void add_island(uint64_t first_fd) {
         auto map = [&](uint64_t at, uint64_t bytes, uint64_t prot, uint64_t flags, uint64_t fd) {
-            plan_.call("mapping the island", SYS_mmap, {at, bytes, prot, flags | MAP_FIXED_NOREPLACE, fd, 0}, OMX_EXACT);
+            plan_.call("mapping the island", SYS_mmap, {at, bytes, prot, flags | MAP_FIXED_NOREPLACE, fd, 0},
+                       OMX_EXACT);
         };
         constexpr uint64_t kCodeBytes = OMX_ISLAND_CODE_BYTES + OMX_ISLAND_STUBS_BYTES;
         map(OMX_ISLAND_CODE, kCodeBytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, first_fd);
@@ -284,9 +285,9 @@ Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_
     places.landing_bytes = page_up(kFrameAt + signal_frame(image.threads[0], 0).size());
     places.plan_bytes = plan_bytes(image);
     AddressGaps taken = taken_by(image);
-    if (island && taken.lowest(OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES, OMX_ISLAND_BYTES) != OMX_ISLAND_BASE)
-        island = nullptr;
-    taken.take(OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES);
+    constexpr uint64_t kIslandEnd = OMX_ISLAND_BASE + OMX_ISLAND_BYTES;
+    if (!taken.lowest(OMX_ISLAND_BASE, kIslandEnd, OMX_ISLAND_BYTES)) island = nullptr;
+    taken.take(OMX_ISLAND_BASE, kIslandEnd);
     OMX_TRY(place_what_stays(image, taken, places));
     OMX_TRY(place_plan(taken, places));
     return Planner(image, places, realtime_offset_ns).make(files, island);

@@ -60,6 +60,7 @@ bool Worker::take_notification(Listener& l) {
     }
     if (t->process->killed) return true;                 // it dies without an answer
     t->call_site = n->data.instruction_pointer;
+    t->restart_is_ours = false;
     put_in_time_left(*t, nr, args);
     if (t->process->stage != Process::Stage::running) on_stub_call(*t, n->id, nr, args);
     else begin_call(*t, n->id, nr, args);

@@ -62,6 +62,16 @@ unsigned stub_index(const user_regs_struct& r, const omx_lane& lane) {
 
 bool in_island(const user_regs_struct& r) { return in_code(r.rip) || in_stubs(r.rip); }
 
+const char* name(IslandMove move) {
+    switch (move) {
+        case IslandMove::none: return "none";
+        case IslandMove::roll_back: return "rolls back";
+        case IslandMove::wait: return "waits";
+        case IslandMove::finish: return "finishes";
+    }
+    return "";
+}
+
 IslandMove island_move(const user_regs_struct& r, const omx_lane& lane) {
     if (!in_island(r)) return IslandMove::none;
     if (untouched(r)) return IslandMove::roll_back;
@@ -88,7 +98,8 @@ user_regs_struct before_call(const user_regs_struct& r, const omx_lane& lane, co
         to = with_frame(r, *frame);
         to.rax = frame->rax;
     }
-    bool on_its_own_stack = in_stubs(r.rip) && (stub_offset(r.rip) <= OMX_STUB_SAVED || stub_offset(r.rip) == OMX_STUB_CALL);
+    uint64_t at = stub_offset(r.rip);
+    bool on_its_own_stack = in_stubs(r.rip) && (at <= OMX_STUB_SAVED || at == OMX_STUB_CALL);
     if (!on_its_own_stack) to.rsp = lane.saved_rsp;
     to.orig_rax = ~uint64_t{0};
     to.rip = site;

@@ -13,6 +13,8 @@ enum class IslandMove {
     finish,      // it is answered: the guest stands behind it
 };
 
+const char* name(IslandMove);
+
 // `lane` is needed when the thread is in_island().
 bool in_island(const user_regs_struct&);
 unsigned stub_index(const user_regs_struct&, const omx_lane&);       // of the site the call came from

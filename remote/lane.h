@@ -35,8 +35,8 @@ struct GuestLane {
     }
 };
 
-// A thread on its way out of the island: it goes on when the worker has seen as many frames of the link as home had sent
-// before the answer.
+// A thread on its way out of the island: it goes on when the worker has seen as many frames of the link as home had
+// sent before the answer.
 struct LaneExit {
     uint64_t notification = 0, link_frames = 0;
     bool answered = false;

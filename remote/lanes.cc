@@ -19,8 +19,8 @@
 namespace omx {
 namespace {
 
-// A short program never gets there; a compiler or an interpreter that starts up just does. Big transfers count for many:
-// over a lane their bytes are copied once less at each end.
+// A short program never gets there; a compiler or an interpreter that starts up just does. Big transfers count for
+// many: over a lane their bytes are copied once less.
 constexpr unsigned kCallsToLane = 256, kCallsToRewrite = 8, kMostWeight = 64;
 constexpr uint64_t kBytesOfOneCall = 8192;
 
@@ -207,7 +207,7 @@ IslandMove Worker::leave_island(Thread& t, bool faulted) {
     bool framed = needs_frame(regs) && read_object(p.memory, lane.frame, frame);
     if (lane.site >= p.lane.sites.size() || (needs_frame(regs) && !framed)) return IslandMove::none;
     OMX_DEBUG("{}: stopped on its island at {:#x}, phase {}: {}", t.tid.value, regs.rip, lane.phase,
-              faulted ? "faulted" : move == IslandMove::wait ? "waits" : move == IslandMove::finish ? "finishes" : "rolls back");
+              faulted ? "faulted" : name(move));
     if (faulted && !framed) return IslandMove::none;
     if (faulted)
         regs = move == IslandMove::roll_back ? call_by_notification(regs, lane, frame)
@@ -313,6 +313,7 @@ void Worker::finish_lane_exit(Thread& t) {
         return;
     if (lane.restart == abi::kErestartBlock) lane.restart = abi::kErestartNoHand;
     regs = lane.restart ? interrupted_call(regs, lane, frame) : behind_call(regs, lane, &frame, lane.result);
+    t.restart_is_ours = lane.restart != 0;
     tracee::set_registers(t.tid, regs);
 }
 

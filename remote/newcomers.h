@@ -1,7 +1,8 @@
 // Connections to the node that have not said yet what they are: a job's link begins with a hello, a lane with a frame
 // that names its session. Only looked at, never read, so that a link's hello stays for its worker.
 //
-// Whoever connects may say nothing, or garbage: there are few of them at a time, for a short time, and none is waited for.
+// Whoever connects may say nothing, or garbage: there are few of them at a time, for a short time, and none is waited
+// for.
 #pragma once
 #include "protocol/frames.h"
 #include "protocol/loop.h"

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kOurFailure = 125;
 constexpr int kPatienceMs = 3000;              // for sessions to end when the node does
-constexpr int64_t kSpareDelayUs = 200'000;      // a new spare session is made when the job that took the last one has begun
+constexpr int64_t kSpareDelayUs = 200'000;      // a new spare is made when the job that took the last one has begun
 
 // A session as the daemon knows it.
 struct Session {

@@ -123,9 +123,24 @@ void Worker::on_delivery(Thread& t, int signal) {
             tracee::set_registers(t.tid, regs);
         }
     }
+    begin_again_what_never_began(t);
     // A step into a handler ends before its first instruction.
     t.entering_handler = true;
     resume(t, {PTRACE_SINGLESTEP, signal});
+}
+
+// A signal that comes between a call and our taking its notification ends that natively with -ERESTARTSYS, and the
+// handler's flags would decide whether the program sees EINTR, even from a call that can't give it. But nothing has
+// begun: it is made anew behind the handler.
+void Worker::begin_again_what_never_began(Thread& t) {
+    bool ours = std::exchange(t.restart_is_ours, false);
+    user_regs_struct regs;
+    if (ours || t.call.id || !tracee::registers(t.tid, regs)) return;
+    if (static_cast<int64_t>(regs.orig_rax) < 0 || static_cast<int64_t>(regs.rax) != -abi::kErestartSys) return;
+    CallArgs args{regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9};
+    if (place_of(static_cast<uint32_t>(regs.orig_rax), args).place == Place::local) return;
+    regs.rax = static_cast<uint64_t>(-int64_t{abi::kErestartNoIntr});
+    tracee::set_registers(t.tid, regs);
 }
 
 // ---- masks ----
@@ -188,7 +203,7 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
     // 516 would make the kernel resume a restart block that this thread never had. Its meaning is EINTR if a handler
     // runs, else go on waiting: 514 says that too, and put_in_time_left for how long.
     if (restart_class == abi::kErestartBlock) restart_class = abi::kErestartNoHand;
-    t.goes_on_waiting = true;
+    t.goes_on_waiting = t.restart_is_ours = true;
     t.temporary_mask = temporary_mask(t, call);
     tracee::interrupt(t.tid);
     t.process->listener->answer(call.notification, -restart_class);

@@ -154,6 +154,7 @@ private:
     void on_freeze(const FreezeFrame&);
     void on_delivery(Thread&, int signal);
     void on_handler_entered(Thread&);
+    static void begin_again_what_never_began(Thread&);
     void on_sigreturn(Thread&);
     void tell_mask(Thread&);
     static void follow_mask(Thread&, const CallArgs&);

@@ -1,8 +1,8 @@
 // What the supervisor knows of the deputies' descriptors, so that a call that it runs itself costs that call alone
 // (pidfd_getfd, fstat and close are 3 µs): of which kind they are, and copies of a few.
 //
-// A copy must never outlive the deputy's own descriptor: readers of a pipe would not see its end, a lock would not fall,
-// a file just written could not be executed. So one is kept only while nothing of its process runs: all of them are
+// A copy must never outlive the deputy's own descriptor: readers of a pipe would not see its end, a lock would not
+// fall, a file just written could not be executed. So one is kept only while nothing of its process runs: all of them are
 // closed before a deputy of the process is posted anything, when one of its threads is about to end, and at exec.
 //
 // A kind may live longer: across calls that can't make a number stand for another file.

@@ -56,8 +56,8 @@ see_worker:
         ret
 omx_lane_end:
 
-// long omx_lane_send(int fd, const struct msghdr*). The phase changes with the very next instruction, so that the worker
-// can always tell whether the call has left.
+// long omx_lane_send(int fd, const struct msghdr*). The phase changes right behind the call, so that the worker can
+// always tell whether it has left.
         .global omx_lane_send
 omx_lane_send:
         mov     $46, %eax               // sendmsg

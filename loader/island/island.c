@@ -2,8 +2,8 @@
  * guest's registers saved, uses general registers only and no memory but the island's and what the call names.
  *
  * It may be stopped at any instruction. The worker then knows by phase and place what to do (remote/lanes.cc): before
- * the frame has left the call is begun anew, afterwards a signal waits until the answer is here. A pointer that can't be
- * used faults; the worker sees that too and has the call made by notification, which knows every subtlety. */
+ * the frame has left the call is begun anew, afterwards a signal waits until the answer is here. A pointer that
+ * can't be used faults; the worker sees that too and has the call made by notification, which knows every subtlety. */
 #include "loader/island/island.h"
 #include <stddef.h>
 
