@@ -1,4 +1,5 @@
 """A node for tests: `omxsup node` on a unix socket. Its worker makes the empty root and namespaces by itself."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,7 +31,11 @@ class Node:
             return f.read()
 
     def fds(self):
-        return sorted(os.readlink(f"/proc/{self.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{self.pid}/fd"))
+        names = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):          # closed since it was listed
+                names.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+        return sorted(names)
 
     @property
     def pid(self):
