@@ -159,18 +159,30 @@ Status capture_auxv(const ProcDir& process, Image& image) {
     return fail("auxv: no end");
 }
 
-Status capture_limit(HomePid pid, __rlimit_resource what, uint64_t& soft, uint64_t& hard) {
-    struct rlimit64 limit;
-    if (::prlimit64(pid.value, what, nullptr, &limit) != 0) return fail_errno("resource limits");
-    soft = limit.rlim_cur;
-    hard = limit.rlim_max;
+// Two words of a line of /proc/PID/limits. Not by prlimit, which asks for more than a tracer's right when the process
+// has changed its uid.
+Status capture_limit(std::string_view text, std::string_view name, uint64_t& soft, uint64_t& hard) {
+    auto at = text.find(name);
+    if (at == text.npos) return fail(fmt::format("limits: no line begins with {}", name));
+    TextScan line(text.substr(at + name.size(), text.substr(at).find('\n') - name.size()));
+    for (uint64_t* value : {&soft, &hard}) {
+        while (line.skip(' ')) {}
+        if (line.rest().starts_with("unlimited")) {
+            *value = RLIM64_INFINITY;
+            line.word();
+        } else if (!line.decimal(*value)) {
+            return fail(fmt::format("limits: {} is no number", name));
+        }
+    }
     return {};
 }
 
-Status capture_limits(HomePid pid, MemoryLimits& l) {
-    OMX_TRY(capture_limit(pid, RLIMIT_AS, l.as_soft, l.as_hard));
-    OMX_TRY(capture_limit(pid, RLIMIT_DATA, l.data_soft, l.data_hard));
-    return capture_limit(pid, RLIMIT_STACK, l.stack_soft, l.stack_hard);
+Status capture_limits(const ProcDir& process, MemoryLimits& l) {
+    auto text = process.read_text("limits");
+    if (!text) return std::unexpected(text.error());
+    OMX_TRY(capture_limit(*text, "Max address space", l.as_soft, l.as_hard));
+    OMX_TRY(capture_limit(*text, "Max data size", l.data_soft, l.data_hard));
+    return capture_limit(*text, "Max stack size", l.stack_soft, l.stack_hard);
 }
 
 }  // namespace
@@ -186,7 +198,7 @@ Result<Image> capture_exec(HomePid pid, const FileRegistrar& registrar) {
     OMX_TRY(capture_auxv(*process, image));
     OMX_TRY(capture_status(*process, image));
     OMX_TRY(capture_names(*process, image));
-    OMX_TRY(capture_limits(pid, image.limits));
+    OMX_TRY(capture_limits(*process, image.limits));
     OMX_TRY(capture_memory(*process, registrar, image));
     OMX_TRY(check_image(image));        // what the node would refuse is refused here, with the process still whole
     return image;

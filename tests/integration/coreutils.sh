@@ -21,3 +21,5 @@ seq 5 | shuf --random-source=numbers | tr '\n' ' '; tac old; nl numbers | head -
 yes | head -n 100000 | wc -l
 mktemp -u XXXX > /dev/null; readlink -f link | grep -c a/b; truncate -s 5000 t; chmod 751 t; tee t2 < old; rm -r copy; rmdir nothing
 timeout 0.2 sleep 5; echo "timeout said $?"; nohup true 2> /dev/null; nice -n 5 nice; id -u; ls nothing; echo "$?"; pwd -P | grep -c tree
+# A program that another user runs, after a change of identity in the middle of the job.
+setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "id -u; id -g"; echo "setpriv: $?"
