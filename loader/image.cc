@@ -7,7 +7,7 @@ namespace {
 
 // Smallest encoded sizes: a count is refused before anything is allocated for it.
 constexpr size_t kFileBytes = 40, kRegionBytes = 33, kThreadBytes = sizeof(user_regs_struct), kContentBytes = 12;
-constexpr size_t kActionBytes = 33;
+constexpr size_t kActionBytes = 33, kPendingBytes = sizeof(pid_t) + sizeof(siginfo_t);
 
 void put_thread(Writer& w, const ThreadState& t) {
     w.put(t.tid.value);
@@ -18,6 +18,7 @@ void put_thread(Writer& w, const ThreadState& t) {
     for (uint64_t v : {t.robust_list, t.robust_list_size, t.clear_child_tid, t.rseq}) w.put(v);
     w.put(t.rseq_size);
     w.put(t.rseq_signature);
+    w.put(t.call);
 }
 
 ThreadState get_thread(Reader& r) {
@@ -31,6 +32,7 @@ ThreadState get_thread(Reader& r) {
     for (uint64_t* v : {&t.robust_list, &t.robust_list_size, &t.clear_child_tid, &t.rseq}) *v = r.get<uint64_t>();
     t.rseq_size = r.get<uint32_t>();
     t.rseq_signature = r.get<uint32_t>();
+    t.call = r.get<uint64_t>();
     return t;
 }
 
@@ -89,6 +91,10 @@ void get_lists(Reader& r, Image& i) {
     for (size_t n = get_count(r, kFileBytes); n > 0 && r.ok(); n--) i.files.push_back(FileKey::read(r));
     for (size_t n = get_count(r, kRegionBytes); n > 0 && r.ok(); n--) i.regions.push_back(get_region(r));
     for (size_t n = get_count(r, kThreadBytes); n > 0 && r.ok(); n--) i.threads.push_back(get_thread(r));
+    for (size_t n = get_count(r, kPendingBytes); n > 0 && r.ok(); n--) {
+        auto tid = HomeTid(r.get<pid_t>());
+        i.pending.push_back({tid, r.get<siginfo_t>()});
+    }
     for (size_t n = get_count(r, kContentBytes); n > 0 && r.ok(); n--) {
         uint64_t address = r.get<uint64_t>();
         i.contents.push_back({address, r.bytes()});
@@ -112,6 +118,11 @@ void Image::encode(Writer& w) const {
     for (const auto& g : regions) put_region(w, g);
     w.put(static_cast<uint32_t>(threads.size()));
     for (const auto& t : threads) put_thread(w, t);
+    w.put(static_cast<uint32_t>(pending.size()));
+    for (const auto& s : pending) {
+        w.put(s.tid.value);
+        w.put(s.info);
+    }
     w.put(static_cast<uint32_t>(contents.size()));
     for (const auto& c : contents) {
         w.put(c.address);

@@ -11,14 +11,15 @@ enum class RegionKind : uint8_t {
     file,             // MAP_PRIVATE of a regular file
     stack,            // the main thread's growing stack
     vdso,             // where home has its vDSO: ours goes there
-    shared_anonymous,
+    shared_anonymous, // its "file" says which memory: see loader/guest_capture.h
+    shared_file,      // read-only MAP_SHARED of a file that can't change unseen
 };
 
 struct Region {
     uint64_t start = 0, end = 0;        // page aligned, in the guest's address space
     uint32_t prot = 0;                  // PROT_* bits
     RegionKind kind = RegionKind::anonymous;
-    int32_t file = -1;                  // index into Image::files when kind == file
+    int32_t file = -1;                  // index into Image::files when kind is of a file
     uint64_t file_offset = 0;           // bytes
 };
 
@@ -43,7 +44,12 @@ struct ThreadState {
     uint64_t altstack_sp = 0, altstack_size = 0; int32_t altstack_flags = 2 /* SS_DISABLE */;
     uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0;
     uint32_t rseq_size = 0, rseq_signature = 0;
+    // Of a frame on the link: home is making this call for the thread, and goes on. The registers show it as interrupted.
+    uint64_t call = 0;
 };
+
+// A signal that had not reached its process yet. tid 0: any of its threads may take it.
+struct PendingSignal { HomeTid tid; siginfo_t info; };
 
 struct SignalAction { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0; };
 
@@ -51,7 +57,7 @@ struct MemoryLimits { uint64_t as_soft, as_hard, data_soft, data_hard, stack_sof
 
 struct Image {
     HomePid pid;
-    std::vector<ThreadState> threads;        // leader first
+    std::vector<ThreadState> threads;        // leader first, if it hasn't ended before the others
     std::vector<Region> regions;             // ascending, without overlap
     std::vector<FileKey> files;
     std::vector<Content> contents;
@@ -62,6 +68,7 @@ struct Image {
     uint32_t personality = 0;
     uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes
+    std::vector<PendingSignal> pending;
     Bytes storage;                           // backs `contents` on the capturing side
 
     void encode(Writer&) const;

@@ -17,8 +17,8 @@ Status check_region(const Image& i, const Region& g) {
     if (!aligned(g.start) || !aligned(g.end)) return bad(g, "not page aligned");
     if (g.start >= g.end || g.start < kUserStart || g.end > kUserEnd) return bad(g, "not within user memory");
     if (g.prot & ~uint32_t{PROT_READ | PROT_WRITE | PROT_EXEC}) return bad(g, "unknown protection");
-    if (g.kind > RegionKind::shared_anonymous) return bad(g, "unknown kind");
-    bool of_file = g.kind == RegionKind::file;
+    if (g.kind > RegionKind::shared_file) return bad(g, "unknown kind");
+    bool of_file = g.kind == RegionKind::file || g.kind >= RegionKind::shared_anonymous;
     if (of_file ? g.file < 0 || static_cast<size_t>(g.file) >= i.files.size() : g.file != -1)
         return bad(g, "file index out of range");
     if (!aligned(g.file_offset) || g.file_offset > INT64_MAX - (g.end - g.start)) return bad(g, "bad file offset");
@@ -77,8 +77,10 @@ Status check_thread(const ThreadState& t) {
 
 Status check_threads(const Image& i) {
     if (i.threads.empty() || i.threads.size() > kMaxThreads) return fail("image: no thread, or too many");
-    if (i.pid.value <= 0 || i.threads[0].tid.value != i.pid.value) return fail("image: the leader does not come first");
+    if (i.pid.value <= 0) return fail("image: bad process number");
     for (const auto& t : i.threads) OMX_TRY(check_thread(t));
+    for (const auto& s : i.pending)
+        if (s.tid.value < 0 || s.info.si_signo < 1 || s.info.si_signo > 64) return fail("image: bad pending signal");
     return {};
 }
 

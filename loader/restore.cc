@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 
 static_assert(OMX_STUB_WANTS_PLAN == omx::kStubWantsPlan && OMX_STUB_READY == omx::kStubReady);
-static_assert(OMX_PLAN_FD == omx::kPlanFd && OMX_USER_END == omx::kUserEnd && OMX_PAGE == omx::kPage);
+static_assert(OMX_PLAN_FD == omx::kPlanFd && OMX_USER_END == omx::kUserEnd && OMX_PLAN_PAGE == omx::kPage);
 static_assert(sizeof(omx::SignalAction) == 32, "has the kernel's layout: handler, flags, restorer, mask");
 
 namespace omx {
@@ -44,6 +44,12 @@ struct Places {
     uint64_t plan = 0, plan_bytes = 0;          // goes with the runner
 };
 
+uint64_t clock_in_vdso() {
+    auto at = vdso_symbol(our_vdso(), "__omx_clock");
+    OMX_CHECK(at, "our vDSO has a clock");
+    return *at;
+}
+
 // What the guest uses or may come to use by growing.
 AddressGaps taken_by(const Image& image) {
     AddressGaps taken;
@@ -56,15 +62,19 @@ AddressGaps taken_by(const Image& image) {
     return taken;
 }
 
-// What stays goes right below the guest's highest mapping that is not the stack: among its libraries, where every
-// program expects mappings to be (sanitizers reserve much of the rest for themselves).
-Status place_what_stays(const Image& image, AddressGaps& taken, Places& p) {
+// Among its libraries, where every program expects mappings to be (sanitizers reserve much of the rest for themselves).
+std::optional<uint64_t> place_among_libraries(const Image& image, const AddressGaps& taken, uint64_t bytes) {
     uint64_t top = kUserStart;
     for (const auto& g : image.regions)
         if (g.kind != RegionKind::stack) top = std::max(top, g.start);
-    uint64_t bytes = p.landing_bytes + node_vdso().bytes;
     auto at = taken.highest(kUserStart, top, bytes);
-    if (!at) at = taken.highest(kUserStart, kUserEnd, bytes);
+    return at ? at : taken.highest(kUserStart, kUserEnd, bytes);
+}
+
+// What stays goes right below the guest's highest mapping that is not the stack.
+Status place_what_stays(const Image& image, AddressGaps& taken, Places& p) {
+    uint64_t bytes = p.landing_bytes + node_vdso().bytes;
+    auto at = place_among_libraries(image, taken, bytes);
     if (!at) return fail("restore: no room for the node's vDSO in the guest's address space");
     p.landing = *at;
     p.vdso = *at + p.landing_bytes;
@@ -130,7 +140,8 @@ private:
         for (const auto& g : image_.regions) {
             auto first = content;
             while (content != image_.contents.end() && content->address < g.end) ++content;
-            if (g.kind == RegionKind::shared_anonymous) return fail("restore: shared memory can't be rebuilt yet");
+            if (g.kind == RegionKind::shared_anonymous || g.kind == RegionKind::shared_file)
+                return fail("restore: shared memory can't be rebuilt yet");
             if (g.kind == RegionKind::vdso) OMX_TRY(add_vdso(g));
             else add_region(g, std::span(first, content));
         }
@@ -163,17 +174,11 @@ private:
 
     // Home's functions at home's addresses are gone; ours are there, with the way to the node's filled in.
     Status add_vdso(const Region& g) {
-        View object = our_vdso();
-        auto clock_at = vdso_symbol(object, "__omx_clock");
-        auto version_at = vdso_version_at(object);
-        OMX_CHECK(clock_at && version_at, "preparing our vDSO");
-        if (object.size() > g.end - g.start) return fail("restore: home's vDSO leaves no room for ours");
-        Bytes copy(object.begin(), object.end());
-        std::memcpy(copy.data() + *clock_at, &clock_, sizeof clock_);
-        std::memcpy(copy.data() + *version_at, &image_.kernel_version, sizeof image_.kernel_version);
+        Bytes copy = vdso_with(clock_, image_.kernel_version);
+        if (copy.size() > g.end - g.start) return fail("restore: home's vDSO leaves no room for ours");
         map(g, PROT_READ | PROT_WRITE);
         uint64_t data = plan_.data(View(copy));
-        plan_.header().clock = data + *clock_at;        // moving the vDSO, earlier in the plan, completes it there
+        plan_.header().clock = data + clock_in_vdso();  // moving the vDSO, earlier in the plan, completes it there
         plan_.operation({.kind = OMX_COPY, .flags = 0, .number = 0, .args = {g.start, data, copy.size()}},
                         text(g, "filling"));
         protect(g);
@@ -277,9 +282,26 @@ uint64_t plan_bytes(const Image& image) {
 
 }  // namespace
 
+Bytes vdso_with(const omx_clock& clock, uint32_t kernel_version) {
+    View object = our_vdso();
+    auto version_at = vdso_version_at(object);
+    OMX_CHECK(version_at, "our vDSO has a version");
+    Bytes copy(object.begin(), object.end());
+    std::memcpy(copy.data() + clock_in_vdso(), &clock, sizeof clock);
+    std::memcpy(copy.data() + *version_at, &kernel_version, sizeof kernel_version);
+    return copy;
+}
+
+std::optional<uint64_t> place_for_vdso(const Image& image, uint64_t now, uint64_t bytes) {
+    auto taken = taken_by(image);
+    taken.take(now, now + bytes);
+    return place_among_libraries(image, taken, bytes);
+}
+
 Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns,
                           const IslandFiles* island) {
     if (image.threads.size() != 1) return fail("restore: a process of several threads can't be rebuilt yet");
+    if (image.threads[0].tid.value != image.pid.value) return fail("restore: the leader has ended");
     if (files.size() != image.files.size()) return fail("restore: a file's content is missing");
     Places places;
     places.landing_bytes = page_up(kFrameAt + signal_frame(image.threads[0], 0).size());

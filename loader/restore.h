@@ -6,7 +6,9 @@
 // guest had it before an exec) and, because the kernel lays out memory by it, with the image's RLIMIT_STACK.
 #pragma once
 #include "loader/image.h"
+#include "loader/stub/plan.h"
 #include "protocol/unique_fd.h"
+#include <optional>
 
 namespace omx {
 
@@ -36,6 +38,12 @@ struct Plan {
 struct IslandFiles { int code = -1, news = -1; };       // borrowed: island_file(), and the page shared with the worker
 Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns = 0,
                           const IslandFiles* island = nullptr);
+
+// Our vDSO with a clock filled in: pointers to the functions of the machine's own vDSO, wherever that lies. A guest that
+// has come home has it too, in the place where it has always seen one.
+Bytes vdso_with(const omx_clock&, uint32_t kernel_version);
+// Room for the machine's own vDSO in the address space of such a guest, apart from where it is now.
+std::optional<uint64_t> place_for_vdso(const Image&, uint64_t now, uint64_t bytes);
 
 // What every guest maps as its island's code and stubs.
 Result<UniqueFd> island_file();

@@ -98,6 +98,11 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::lane: return "lane";
         case FrameType::lane_reply: return "lane_reply";
         case FrameType::undo: return "undo";
+        case FrameType::leave: return "leave";
+        case FrameType::let_come: return "let_come";
+        case FrameType::homecoming: return "homecoming";
+        case FrameType::ready: return "ready";
+        case FrameType::pages: return "pages";
     }
     return "unknown";
 }
@@ -381,6 +386,75 @@ Result<FileDone> FileDone::decode(View body) {
     Body in(FrameType::file_done, body);
     FileDone f{in.get<uint64_t>()};
     return in.result(f);
+}
+
+// ---- the way home ----
+
+void LeaveFrame::encode(Writer& w) const {
+    w.put(pid.value);
+    put_text(w, reason, kMaxReasonBytes);
+    put_text(w, call, kMaxNameBytes);
+}
+
+Result<LeaveFrame> LeaveFrame::decode(View body) {
+    Body in(FrameType::leave, body);
+    LeaveFrame l;
+    l.pid = in.pid();
+    l.reason = in.text("reason", kMaxReasonBytes);
+    l.call = in.text("call", kMaxNameBytes);
+    return in.result(std::move(l));
+}
+
+void HomecomingFrame::encode(Writer& w) const {
+    w.put(pid.value);
+    w.bytes(image);
+}
+
+Result<HomecomingFrame> HomecomingFrame::decode(View body) {
+    Body in(FrameType::homecoming, body);
+    HomecomingFrame h;
+    h.pid = in.pid();
+    h.image = in.bytes();
+    return in.result(h);
+}
+
+void ReadyFrame::encode(Writer& w) const {
+    w.put(pid.value);
+    w.bytes(std::as_bytes(std::span(whole)));
+}
+
+Result<ReadyFrame> ReadyFrame::decode(View body) {
+    Body in(FrameType::ready, body);
+    ReadyFrame r;
+    r.pid = in.pid();
+    View files = in.bytes();
+    in.require(files.size() % sizeof(uint32_t) == 0, "whole", "is no list of numbers");
+    r.whole.resize(files.size() / sizeof(uint32_t));
+    std::memcpy(r.whole.data(), files.data(), r.whole.size() * sizeof(uint32_t));
+    return in.result(std::move(r));
+}
+
+void PagesFrame::encode_head(Writer& w) const {
+    w.put(pid.value);
+    w.put(address);
+    put_flag(w, last);
+    w.put(static_cast<uint32_t>(data.size()));
+}
+
+void PagesFrame::encode(Writer& w) const {
+    encode_head(w);
+    w.raw(data.data(), data.size());
+}
+
+Result<PagesFrame> PagesFrame::decode(View body) {
+    Body in(FrameType::pages, body);
+    PagesFrame p;
+    p.pid = in.pid();
+    p.address = in.get<uint64_t>();
+    p.last = in.flag("last");
+    p.data = in.bytes();
+    in.require(p.address <= INT64_MAX - kMaxFrameBytes, "address", "is beyond any memory");
+    return in.result(p);
 }
 
 void FileKey::encode(Writer& w) const {

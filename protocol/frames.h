@@ -7,10 +7,11 @@
 #include "protocol/types.h"
 #include <array>
 #include <signal.h>
+#include <vector>
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kProtocolVersion = 3;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -35,6 +36,11 @@ enum class FrameType : uint16_t {
     lane = 26,        // home -> node, first on a connection that is to be a lane, instead of hello
     lane_reply = 27,  // home -> node, on a lane: u64 frames that home had put on the link, then the body of a reply
     undo = 28,        // node -> home: a clone could not be made here: its half at home goes, unseen
+    leave = 29,       // node -> home: this guest stands still and wants to come home
+    let_come = 30,    // home -> node: nothing more comes for it: replies, signals stay here from now on
+    homecoming = 31,  // node -> home: its image, without the contents of its memory
+    ready = 32,       // home -> node: its memory is mapped, send what is in it
+    pages = 33,       // node -> home (bulk): contents of its memory
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -176,6 +182,39 @@ struct UndoFrame {
     HomeTid caller;
     void encode(Writer&) const;
     static Result<UndoFrame> decode(View);
+};
+
+// Why a guest comes home: `reason` is a sentence for a person, `call` the name of the call that it is about to make.
+struct LeaveFrame {
+    HomePid pid;
+    std::string reason, call;
+    void encode(Writer&) const;
+    static Result<LeaveFrame> decode(View);
+};
+// `image` is an encoded Image (loader/image.h) of all its threads.
+struct HomecomingFrame {
+    HomePid pid;
+    View image;
+    void encode(Writer&) const;
+    static Result<HomecomingFrame> decode(View);
+};
+// `whole`: of the image's files those that home can't map, so that the pages of their mappings must all travel.
+struct ReadyFrame {
+    HomePid pid;
+    std::vector<uint32_t> whole;
+    void encode(Writer&) const;
+    static Result<ReadyFrame> decode(View);
+};
+// A run of its memory. The last frame may be empty.
+struct PagesFrame {
+    HomePid pid;
+    uint64_t address = 0;
+    bool last = false;
+    View data;
+    void encode(Writer&) const;
+    void encode_head(Writer&) const;
+    View tail() const { return data; }
+    static Result<PagesFrame> decode(View);
 };
 
 // What home knows of a file whose content the node wants (exec images, private mappings).

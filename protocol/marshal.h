@@ -31,9 +31,11 @@ constexpr uint64_t kMaxPayload = kMaxFrameBytes - (1u << 20);
 // Appends the body of a `call` frame. An error is a person's sentence (for example: more than 2 GiB of iovecs).
 Status encode_call(HomeTid tid, uint32_t nr, const CallArgs& args, GuestMemory&, Writer& out);
 
+// As a reply's restart class: nothing was done, only home can make this call; the attachment says why.
+constexpr uint16_t kComeHome = 1;
 struct ReplyHead {
     int64_t result = 0;          // as in rax: value or -errno
-    uint16_t restart = 0;        // 0, or the restart class at the deputy's signal stop: 512, 513, 514 or 516
+    uint16_t restart = 0;        // 0, kComeHome, or the class at the deputy's signal stop: 512, 513, 514 or 516
 };
 struct Reply {
     ReplyHead head;

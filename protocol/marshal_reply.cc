@@ -64,7 +64,7 @@ private:
     uint64_t left_ = 0;
 };
 
-bool restart_class(uint16_t r) { return r == 0 || r == 512 || r == 513 || r == 514 || r == 516; }
+bool restart_class(uint16_t r) { return r == 0 || r == kComeHome || r == 512 || r == 513 || r == 514 || r == 516; }
 
 }  // namespace
 

@@ -63,7 +63,8 @@ inline constexpr Row process_rows[] = {
     row(312, "kcmp", forward, {pid, pid, command, hex, hex}).by(kcmp_types),
     row(135, "personality", both, {hex}).by(place_personality).returning(Returns::hex)
         .because("it changes how memory is laid out on the node, too"),
-    row(157, "prctl", forward, {command, hex, hex, hex, hex}).by(prctl_options),
+    row(157, "prctl", forward, {command, hex, hex, hex, hex})
+        .allowed_when({0, 0xffffffff, 40 /* PR_GET_TID_ADDRESS */}).by(prctl_options),
 
     // Limits and accounts.
     row(97, "getrlimit", forward, {num, limit_out}),

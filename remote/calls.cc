@@ -59,6 +59,10 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     if (t->process->killed) return true;                 // it dies without an answer
+    if (t->process->homing) {                            // it begins anew at home
+        l.answer(n->id, -abi::kErestartNoIntr);
+        return true;
+    }
     t->call_site = n->data.instruction_pointer;
     t->restart_is_ours = false;
     put_in_time_left(*t, nr, args);
@@ -84,7 +88,8 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
             return;
         case Place::both: forward(t, notification, nr, args, true); return;
         case Place::life: return begin_life_call(t, notification, nr, args);
-        case Place::memory_of: case Place::home: case Place::deny: return lose(*t.process, nr, args, placement.why);
+        case Place::home: return go_home_for(t, notification, nr, args, placement.why);
+        case Place::memory_of: case Place::deny: lose(*t.process, nr, args, placement.why); return;
     }
 }
 
@@ -124,6 +129,8 @@ void Worker::on_reply(uint64_t id, View body) {
     auto reply = apply_reply(body, call.nr, call.args, call.both ? static_cast<GuestMemory&>(unwritten) : memory);
     if (!reply) return link_ended(reply.error());
     OMX_DEBUG("{}: {} = {} (restart {})", t->tid.value, call_name(call.nr), reply->head.result, reply->head.restart);
+    if (reply->head.restart == kComeHome) return come_home(*t, call, reply->attachment);
+    if (t->left_at_home) return answer_at_rest(*t, reply->head);
     if (call.nr == SYS_mmap && call.notification && !reply->head.restart) return finish_mmap(*t, call, *reply);
     call_over(*t);
     if (call.notification) finish_call(*t, call, *reply);
@@ -148,7 +155,23 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     }
 }
 
-// Not yet: such a call brings a guest home, when guests can come home. Until then it ends, with the reason.
+// Its thread waits at a call that only home can make: in a notification, or (0) in a TRACE stop.
+void Worker::go_home_for(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args, std::string_view why) {
+    OMX_DEBUG("{}: goes home for {}", t.tid.value, call_name(nr));
+    bring_home(*t.process, fmt::format("{}: {}", describe(nr, args), why), std::string(call_name(nr)));
+    if (t.process->killed) return;
+    if (notification) t.process->listener->answer(notification, -abi::kErestartNoIntr);
+    else rerun_held_call(t);
+}
+
+// Home knows better than the table that a call can only be made there.
+void Worker::come_home(Thread& t, const GuestCall& call, View reason) {
+    call_over(t);
+    go_home_for(t, call.notification, call.nr, call.args,
+                std::string_view(reinterpret_cast<const char*>(reason.data()), reason.size()));
+}
+
+// Neither here nor at home: the guest ends, with the reason.
 void Worker::lose(Process& p, uint32_t nr, const CallArgs& args, std::string_view why) {
     auto text = fmt::format("{} can't be done away from home yet: {}", describe(nr, args), why);
     OMX_DEBUG("{}: lost: {}", p.pid.value, text);

@@ -81,9 +81,9 @@ void Worker::request_clone(Thread& t) {
     if (!c) return;
     CallArgs asked{c->flags};
     auto placement = place_of(SYS_clone, asked);
-    if (placement.place != Place::life) return lose(*t.process, SYS_clone, asked, placement.why);
+    if (placement.place != Place::life) return go_home_for(t, 0, SYS_clone, asked, placement.why);
     if (c->args.set_tid_size)
-        return lose(*t.process, SYS_clone, asked, "set_tid chooses a number that home must agree with");
+        return go_home_for(t, 0, SYS_clone, asked, "set_tid chooses a number that home must agree with");
     if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
     tell_mask(t);
     clones_waiting_.push_back(t.tid);
@@ -209,6 +209,7 @@ void Worker::finish_clone_if_ready() {
     OMX_DEBUG("{}: made {} {}", c.caller.value, c.is_thread ? "thread" : "process", c.number.value);
     clone_.reset();
     catch_up(p);
+    if (!c.is_thread) join_homing(parent, p);
     resume(child);
     resume(*caller);
     clone_over();

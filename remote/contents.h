@@ -19,6 +19,8 @@ public:
     // `done` is called when the content is here: before want() returns if it was on this node, else from on_data().
     void want(const FileKey&, Done done);
     Status on_data(uint64_t request, const FileData&);
+    // Which file's content the memfd of this inode holds; nullptr: it came from nowhere here.
+    const FileKey* file_of(uint64_t inode) const;
 
 private:
     struct Fetch {
@@ -29,6 +31,7 @@ private:
     };
     SharedFd known(const FileKey&);
     void remember(const FileKey&, SharedFd);
+    void note_inode(const FileKey&, const SharedFd&);
     void finish(Fetch&);
     void fail_all(Fetch&, const Error&);
     Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
@@ -38,6 +41,7 @@ private:
     std::optional<CacheClient> cache_;
     std::vector<std::pair<FileKey, SharedFd>> memo_;       // contents used last are at the end
     std::unordered_map<uint64_t, Fetch> fetches_;
+    std::unordered_map<uint64_t, FileKey> by_inode_;       // of every content that was given out
     uint64_t next_request_ = 1;
 };
 

@@ -43,7 +43,7 @@ void Worker::request_exec(Thread& t) {
     CallArgs args{r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9};
     auto nr = static_cast<uint32_t>(r.orig_rax);
     auto placement = place_of(nr, args);
-    if (placement.place != Place::life) return lose(*t.process, nr, args, placement.why);
+    if (placement.place != Place::life) return go_home_for(t, 0, nr, args, placement.why);
     tell_mask(t);
     forward(t, 0, nr, args);
 }

@@ -32,13 +32,13 @@ void Worker::install_and_proceed(HomeTid tid, const GuestCall& call, Result<Shar
     if (!t || t->call.id != call.id || t->process->killed) return;
     call_over(*t);
     auto& p = *t->process;
-    if (!content) return lose(p, call.nr, call.args, content.error().what);
+    if (!content) return go_home_for(*t, call.notification, call.nr, call.args, content.error().what);
     auto number = static_cast<int>(call.args[4]);
     auto installed = p.listener->install(call.notification, (*content)->get(), number);
     if (!installed) {
         if (installed.error().code == ENOENT) return;                       // it has died
-        return lose(p, call.nr, call.args,
-                    fmt::format("{} (the node's limit of open files is too low?)", installed.error().what));
+        return go_home_for(*t, call.notification, call.nr, call.args,
+                           fmt::format("{} (the node's limit of open files is too low?)", installed.error().what));
     }
     p.installed->insert(number);
     turn_lane_off(p);                                                       // from now on we must see its closes

@@ -5,6 +5,7 @@
 #include "protocol/marshal.h"
 #include "remote/guest_process_memory.h"
 #include "remote/lane.h"
+#include "remote/homing.h"
 #include "remote/listener.h"
 #include "remote/tracee.h"
 #include <chrono>
@@ -32,8 +33,6 @@ struct Resume {
 
 struct GuestProcess;
 
-struct PendingSignal { HomeTid tid; siginfo_t info; };       // tid 0: process-directed
-
 struct GuestThread {
     HomeTid tid;
     GuestProcess* process = nullptr;
@@ -54,6 +53,10 @@ struct GuestThread {
     // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
     std::chrono::steady_clock::time_point wait_until{};
     bool goes_on_waiting = false;
+    // On its way home (homing.cc): it stands still for good, its call goes on at home without it, or has been answered.
+    bool at_rest = false, left_at_home = false;
+    std::optional<ReplyHead> answered;
+    std::vector<PendingSignal> undelivered;
 };
 
 // Descriptor numbers at which file contents stand for mmap's sake. Shared like the descriptor table they are in.
@@ -68,6 +71,7 @@ struct GuestProcess {
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
     ProcessMemory memory;
     GuestLane lane;
+    std::unique_ptr<Homing> homing;              // it is on its way home
     bool frozen = false;
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop

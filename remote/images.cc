@@ -25,7 +25,8 @@ void Worker::on_image(const ImageFrame& frame) {
     restores_[r.pid] = std::move(restore);
     auto image = Image::decode(View(r.body));
     if (!image) return image_failed(r.pid, image.error().what);
-    if (image->threads.size() != 1) return image_failed(r.pid, "this node takes in processes with one thread only yet");
+    if (image->threads.size() != 1 || image->threads[0].tid.value != image->pid.value)
+        return image_failed(r.pid, "this node takes in processes with one thread only yet");
     r.image = std::move(*image);
     r.files.resize(r.image.files.size());
     r.missing = r.files.size();

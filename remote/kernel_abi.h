@@ -47,6 +47,10 @@ struct CloneArgs {
 };
 
 // errno values that never reach a program: how a system call asks the kernel to be restarted (include/linux/errno.h).
+// ptrace, 5.13.
+constexpr int kGetRseqConfiguration = 0x420f;
+struct RseqConfiguration { uint64_t pointer; uint32_t size, signature, flags, pad; };
+
 constexpr int kErestartSys = 512, kErestartNoIntr = 513, kErestartNoHand = 514, kErestartBlock = 516;
 
 }  // namespace omx::abi

@@ -97,20 +97,25 @@ void Worker::on_freeze(const FreezeFrame& frame) {
 
 // ---- stops ----
 
+// What home said of a signal that we have sent, in place of what the kernel says.
+void Worker::real_siginfo(Process& p, HomeTid wanted, siginfo_t& info) {
+    int signal = info.si_signo;
+    if (!ours(info)) return;
+    auto it = std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
+    if (it == p.signals.end()) {
+        info = p.last_signal[signal];
+        return;
+    }
+    info = it->info;
+    p.signals.erase(it);
+}
+
 // A signal is about to be delivered to this thread.
 void Worker::on_delivery(Thread& t, int signal) {
     auto& p = *t.process;
     siginfo_t info{};
     if (tracee::signal_info(t.tid, info) && ours(info)) {
-        HomeTid wanted = info.si_code == SI_TKILL ? t.tid : HomeTid();
-        auto it =
-            std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
-        if (it != p.signals.end()) {
-            info = it->info;
-            p.signals.erase(it);
-        } else {
-            info = p.last_signal[signal];
-        }
+        real_siginfo(p, info.si_code == SI_TKILL ? t.tid : HomeTid(), info);
         tracee::set_signal_info(t.tid, info);
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }
@@ -192,6 +197,7 @@ void Worker::follow_mask(Thread& t, const CallArgs& args) {
 
 // Our own PTRACE_INTERRUPT: for a freeze, or to make the kernel restart an interrupted call.
 void Worker::on_interrupted(Thread& t) {
+    if (t.process->homing) return rest(t, {});
     if (t.process->lane.has_island) on_lane_stop(t);
     if (auto mask = std::exchange(t.temporary_mask, std::nullopt); mask && signal_waits(t, *mask)) become_sigsuspend(t);
     resume(t);

@@ -56,6 +56,7 @@ void Worker::on_trace_stop(Thread& t) {
     if (!tracee::registers(t.tid, t.at_stop)) return;
     auto nr = static_cast<uint32_t>(t.at_stop.orig_rax);
     OMX_DEBUG("{}: {} held", t.tid.value, call_name(nr));
+    if (t.process->homing) return rerun_held_call(t);                  // at home
     if (nr == SYS_rt_sigreturn) return on_sigreturn(t);
     if (nr == SYS_execve || nr == SYS_execveat) return request_exec(t);
     request_clone(t);
@@ -67,6 +68,7 @@ void Worker::held_reply(Thread& t, const GuestCall& call, const Reply& reply) {
     if (reply.head.restart) return rerun_held_call(t);
     if (call.nr == SYS_rt_sigprocmask) {             // see on_sigreturn
         follow_mask(t, call.args);
+        if (t.process->homing) return rerun_held_call(t);
         return resume(t);
     }
     skip_held_call(t, reply.head.result);
@@ -92,6 +94,7 @@ void Worker::rerun_held_call(Thread& t) {
 
 // The only way a stop ends. While a process is frozen its threads stay where they stop.
 void Worker::resume(Thread& t, Resume how) {
+    if (t.process->homing) return rest(t, how);
     if (t.process->frozen) { t.held = how; return; }
     bool done = tracee::request(how.request, t.tid, 0, how.signal);
     OMX_DEBUG("{}: resumed by {} with signal {}: {}", t.tid.value, how.request, how.signal,
@@ -102,9 +105,11 @@ void Worker::resume(Thread& t, Resume how) {
 
 void Worker::on_thread_end(Thread& t) {
     auto tid = t.tid;
+    auto& p = *t.process;
     call_over(t);
     guests_.remove_thread(tid);
     clone_lost_thread(tid);
+    if (p.homing) ask_to_leave(p);
 }
 
 void Worker::on_process_end(Process& p, int status, const rusage& usage) {

@@ -23,6 +23,7 @@ Status Worker::run() {
     OMX_TRY(open_lane_door());
     on_link();                                       // what came together with the hello makes nothing readable
     while (!ended_) {
+        send_pages();
         auto turn = loop_.run_once();
         if (!turn) return std::unexpected(turn.error());
     }
@@ -55,6 +56,8 @@ void Worker::on_frame(const Frame& f) {
         case FrameType::signal: return with(&Worker::on_signal);
         case FrameType::kill: return with(&Worker::on_kill);
         case FrameType::freeze: return with(&Worker::on_freeze);
+        case FrameType::let_come: return with(&Worker::on_let_come);
+        case FrameType::ready: return with(&Worker::on_ready);
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());

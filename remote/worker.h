@@ -8,8 +8,10 @@
 //   clones.cc   new threads and processes with the numbers that home gave them
 //   execs.cc    execve: a guest becomes a stub again
 //   signals.cc  signals, interrupted calls, freezing
+//   homing.cc   a guest's way home
 //   lanes.cc    guests whose hot calls go home past us
 #pragma once
+#include "loader/guest_capture.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
 #include "protocol/spin.h"
@@ -62,6 +64,8 @@ private:
     void on_reply(uint64_t id, View body);
     void finish_call(Thread&, const GuestCall&, const Reply&);
     void lose(Process&, uint32_t nr, const CallArgs&, std::string_view why);
+    void come_home(Thread&, const GuestCall&, View reason);
+    void go_home_for(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, std::string_view why);
     void kill_guest(Process&);
 
     // --- lanes ---
@@ -82,6 +86,26 @@ private:
     void on_lane_stop(Thread&);
     void finish_lane_exit(Thread&);
     void on_ping(const Frame&);
+
+    // --- the way home ---
+    void bring_home(Process&, const std::string& reason, const std::string& call);
+    void stop_for_home(Thread&);
+    void join_homing(Process& parent, Process& child);
+    void rest(Thread&, Resume);
+    void ask_to_leave(Process&);
+    void answer_at_rest(Thread&, const ReplyHead&);
+    void on_let_come(const KillFrame&);
+    void on_ready(const ReadyFrame&);
+    void cannot_go_home(Process&, std::string_view why);
+    Status send_home(Process&);
+    void put_sites_back(Process&);
+    static ThreadState state_of(Thread&);
+    static void abort_restartable_sequence(Thread&, ThreadState&);
+    void collect_pending(Process&, Image&);
+    Status ask_the_kernel(Process&, GuestCapture&);
+    static std::optional<int64_t> inject(Thread&, uint64_t instruction, uint64_t nr, const CallArgs&);
+    void drop_shared_sent_before(Process&, GuestCapture&);
+    void send_pages();
 
     // --- files ---
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
@@ -153,6 +177,7 @@ private:
     void on_kill(const KillFrame&);
     void on_freeze(const FreezeFrame&);
     void on_delivery(Thread&, int signal);
+    static void real_siginfo(Process&, HomeTid wanted, siginfo_t&);
     void on_handler_entered(Thread&);
     static void begin_again_what_never_began(Thread&);
     void on_sigreturn(Thread&);
@@ -188,6 +213,9 @@ private:
     UniqueFd island_code_, island_news_;                         // mapped by every guest
     omx_news* news_ = nullptr;                                   // the latter, here
     uint64_t last_lane_ = 0;
+    // Shared memory, by inode, whose content has gone home with one of the processes that share it.
+    struct SharedSent { HomePid pid; uint64_t from, to; };
+    std::unordered_map<uint64_t, std::vector<SharedSent>> shared_sent_;
     Bytes scratch_;
 };
 

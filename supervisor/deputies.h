@@ -2,6 +2,7 @@
 // job_*.cc, one file per kind of event.
 #pragma once
 #include "protocol/marshal.h"
+#include "supervisor/homecoming.h"
 #include "supervisor/slots.h"
 #include <chrono>
 #include <memory>
@@ -38,6 +39,7 @@ struct DeputyThread {
         preparing,    // between exec or fork and its first wait in the blob
         idle,         // waits in the blob
         calling,      // its slot is posted
+        home,         // runs its own code again: see job_home.cc
         ended,
     };
     HomeTid tid;
@@ -50,6 +52,8 @@ struct DeputyThread {
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
+
+    bool going_home = false;                               // behind the operations at hand
 
     bool active_for_guest() const { return active && !active->from.ours(); }
 };
@@ -84,6 +88,7 @@ struct DeputyProcess {
         std::vector<std::pair<HomeTid, int>> stopped;      // threads that must not see it end, and their stops
     };
     std::optional<Undo> undo;
+    std::unique_ptr<Homecoming> homecoming;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };
 

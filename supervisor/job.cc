@@ -161,6 +161,12 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_file_done);
         case FrameType::lane_ask:
             return with(&Job::on_lane_ask);
+        case FrameType::leave:
+            return with(&Job::on_leave);
+        case FrameType::homecoming:
+            return with(&Job::on_homecoming);
+        case FrameType::pages:
+            return with(&Job::on_pages);
         case FrameType::file_get: {
             auto m = FileGet::decode(f.body);
             return m ? on_file_get(f.id, *m) : link_lost(m.error());
@@ -204,6 +210,7 @@ void Job::end_job(const std::string& line, const std::string& line_of_each) {
     for (auto& [pid, p] : processes_) {
         if (!p->away || p->guest_gone) continue;
         p->guest_gone = true;  // as far as home can ever know
+        p->homecoming.reset();
         if (p->held.empty())
             end_with_line(*p, line_of_each);
         else
@@ -222,8 +229,10 @@ void Job::on_image_done(const ImageDone& done) {
 }
 
 void Job::on_gone(const GoneFrame& gone) {
+    if (came_home_.erase(gone.pid)) return;
     auto p = process(gone.pid);
     if (!p) return;
+    p->homecoming.reset();
     stats_.processes.push_back(
         {gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
     p->guest_gone = true;
@@ -239,6 +248,7 @@ void Job::on_gone(const GoneFrame& gone) {
 void Job::on_lost(const LostFrame& lost) {
     auto p = process(lost.pid);
     if (!p) return;
+    p->homecoming.reset();
     if (!lost.call.empty()) stats_.not_yet[lost.call]++;
     stats_.processes.push_back({lost.pid.value, p->program, "away", lost.reason, 0, 0, 0, 0});
     p->guest_gone = true;
@@ -346,6 +356,7 @@ void Job::forget(HomeTid tid) {
     if (!p->threads.empty()) return;
     descriptors_.forget(p->pid);
     lanes_.drop_of(p->pid);
+    kept_.forget(p->pid);
     processes_.erase(p->pid);
 }
 

@@ -5,15 +5,19 @@
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
+//   job_home.cc     a guest comes home
 //   job_files.cc    files that the node fetches
 #pragma once
+#include "loader/capture.h"
 #include "loader/image.h"
+#include "loader/proc_files.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
 #include "protocol/spin.h"
 #include "supervisor/deputies.h"
 #include "supervisor/descriptors.h"
 #include "supervisor/job_limits.h"
+#include "supervisor/kept_files.h"
 #include "supervisor/lanes.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
@@ -70,6 +74,7 @@ private:
     bool wait_inline(Thread&, int64_t patience_us);
     void run_waiting(Thread&);
     void collect(Thread&);
+    static ReplyHead head_of(Thread&, const ActiveCall&);
     bool run_by_supervisor(Thread&, const CallHead&, const CallOrigin&, View body);
     void reply(Thread&, const ReplyHead&, View attachment = {}, std::string_view where = "deputy");
     Writer begin_reply(const CallOrigin&);
@@ -135,8 +140,35 @@ private:
     void forget(HomeTid);
     void write_stats();
 
+    // --- the way home ---
+    void on_leave(const LeaveFrame&);
+    void on_homecoming(const HomecomingFrame&);
+    void on_pages(const PagesFrame&);
+    static bool fill(const Homecoming&, uint64_t address, View);
+    void cannot_come_home(Process&, std::string_view why);
+    void make_room(Process&);
+    Status plan_mapping(Process&);
+    static void plan_ops(Homecoming&, std::vector<SlotOp>);
+    static Status plan_vdso(Process&, const std::vector<MapsEntry>&);
+    static Status plan_stack(const std::vector<MapsEntry>&, const Region&, std::vector<SlotOp>&);
+    Status plan_files(Process&);
+    Status plan_layout(Process&, const ProcDir&);
+    Result<int> file_for(Process&, const FileKey&, uint64_t bytes);
+    using FilesToHand = std::vector<std::pair<uint32_t, int>>;      // index in the image, descriptor of ours
+    Result<std::vector<SlotOp>> take_file_socket(Process&);
+    Result<std::vector<SlotOp>> hand_files(Process&, const FilesToHand&);
+    Result<std::vector<SlotOp>> map_files(Process&, const FilesToHand&);
+    void lead_on(Process&);
+    void lead_done(Process&);
+    void memory_is_whole(Process&);
+    void collect_at_home(Thread&);
+    void finish_call_at_home(Thread&, ThreadState&);
+    void go_back(Thread&);
+    void leave_blob(Thread&);
+    static void take_blob_away(Thread&);
+
     // --- files ---
-    Result<FileKey> register_file(UniqueFd);
+    Result<FileKey> register_file(const Process&, UniqueFd);
     void on_file_get(uint64_t id, const FileGet&);
     void on_file_done(const FileDone&);
     bool send_files();                        // true: there is more to send at once
@@ -159,6 +191,9 @@ private:
     std::unordered_map<HomeTid, Thread*> threads_;
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
+    KeptFiles kept_;
+    std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
+    std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone
     std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
     std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
     struct Transfer { uint64_t id, handle, at, end; };

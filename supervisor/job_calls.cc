@@ -254,18 +254,16 @@ bool Job::wait_inline(Thread& t, int64_t patience_us) {
 }
 
 void Job::collect(Thread& t) {
-    auto& slot = t.process->slots->slot(t.slot);
     t.state = Thread::State::idle;
     if (!t.active) return;
+    if (t.process->homecoming) return collect_at_home(t);
     auto& active = *t.active;
     if (active.from.ours()) {
         t.active.reset();
         if (auto& p = *t.process; p.undo && p.undo->reaping && p.undo->caller == t.tid) return undo_done(p);
         return run_waiting(t);
     }
-    ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};
-    if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;  // never began: begins again
-    if (head.result != -EINTR) head.restart = 0;  // it was over before the signal could interrupt it
+    auto head = head_of(t, active);
     switch (active.call.nr) {
         case SYS_clone:
             return finish_clone_if_ready(t);
@@ -279,6 +277,14 @@ void Job::collect(Thread& t) {
             break;
     }
     reply(t, head);
+}
+
+ReplyHead Job::head_of(Thread& t, const ActiveCall& active) {
+    auto& slot = t.process->slots->slot(t.slot);
+    ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};
+    if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;  // never began: begins again
+    if (head.result != -EINTR) head.restart = 0;  // it was over before the signal could interrupt it
+    return head;
 }
 
 void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_view where) {

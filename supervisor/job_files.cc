@@ -11,9 +11,10 @@ constexpr size_t kPieceBytes = 256 << 10;
 constexpr size_t kQueueBytes = 1 << 20;  // so much may wait in the link
 }  // namespace
 
-Result<FileKey> Job::register_file(UniqueFd file) {
+Result<FileKey> Job::register_file(const Process& p, UniqueFd file) {
     auto key = key_of(file.get());
     if (!key) return key;
+    kept_.keep(p.pid, *key, file.get());
     key->handle = next_file_++;
     files_[key->handle] = std::move(file);
     return key;

@@ -6,21 +6,15 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
+
 #include "loader/capture.h"
+#include "loader/node_vdso.h"
 #include "supervisor/job.h"
 
 namespace omx {
 
 namespace {
-
-// A system call instruction that is mapped in every process: the vDSO has one, at the same offset for all of a kernel.
-std::optional<uint64_t> syscall_offset_in_vdso() {
-    auto vdso = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR));
-    if (!vdso) return std::nullopt;
-    for (uint64_t i = 0; i + 1 < 0x2000; i++)
-        if (vdso[i] == 0x0f && vdso[i + 1] == 0x05) return i;
-    return std::nullopt;
-}
 
 uint64_t auxv_value(View auxv, uint64_t type) {
     Reader r(auxv);
@@ -29,6 +23,14 @@ uint64_t auxv_value(View auxv, uint64_t type) {
         if (t == type) return v;
     }
     return 0;
+}
+
+// The vDSO with the pages that it reads, which stand in front of it.
+std::pair<uint64_t, uint64_t> with_data(const Region& vdso) {
+    auto& pieces = node_vdso().pieces;
+    if (pieces.empty()) return {vdso.start, vdso.end};
+    uint64_t first = vdso.start + static_cast<uint64_t>(pieces.front().at);
+    return {std::min(first, vdso.start), std::max(vdso.end, first + node_vdso().bytes)};
 }
 
 std::string program_of(HomePid pid) {
@@ -52,6 +54,9 @@ void Job::on_exec(HomeTid tid) {
     for (auto& [other, t] : p->threads) threads_.erase(other);
     p->threads.clear();
     p->slots.reset();
+    p->homecoming.reset();
+    kept_.forget(pid);
+    if (auto other = thread(HomeTid(static_cast<pid_t>(former)))) forget(other->tid);  // at home each has its record
     p->exec_in_progress = false;
     auto& t = add_thread(*p, tid, 0);
     t.state = Thread::State::preparing;
@@ -79,7 +84,7 @@ void Job::on_exec(HomeTid tid) {
 }
 
 Result<Image> Job::capture(Process& p, HomeTid) {
-    return capture_exec(p.pid, [this](UniqueFd file, const std::string&) { return register_file(std::move(file)); });
+    return capture_exec(p.pid, [&](UniqueFd file, const std::string&) { return register_file(p, std::move(file)); });
 }
 
 // A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec.
@@ -92,7 +97,7 @@ void Job::stay_home(Process& p, const Error& why) {
 
 // Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
 Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
-    static const auto offset = syscall_offset_in_vdso();
+    auto offset = tracee::syscall_offset_in_vdso();
     uint64_t vdso = auxv_value(image.auxv, AT_SYSINFO_EHDR);
     if (!offset || !vdso) return fail("no vDSO here to make the first call with");
     uint64_t mask = 0;
@@ -137,11 +142,13 @@ std::vector<SlotOp> Job::emptying(const Image& image) {
                                                     {OMX_BIG_BASE, OMX_BIG_BASE + OMX_BIG_SPAN}};
     std::vector<SlotOp> ops;
     for (auto& r : image.regions) {
-        if (r.kind == RegionKind::stack || r.kind == RegionKind::vdso) keep.emplace_back(r.start, r.end);
+        if (r.kind == RegionKind::stack) keep.emplace_back(r.start, r.end);
+        if (r.kind == RegionKind::vdso) keep.push_back(with_data(r));
         if (r.kind != RegionKind::stack) continue;
         uint64_t shown = image.mm.arg_start & ~(page - 1);
         if (shown > r.start && shown < r.end) ops.push_back(op(SYS_madvise, {r.start, shown - r.start, MADV_DONTNEED}));
     }
+    std::ranges::sort(keep);
     uint64_t from = 0x10000;
     for (auto [start, end] : keep) {
         if (start > from) ops.push_back(op(SYS_munmap, {from, start - from}));
@@ -211,6 +218,7 @@ void Job::on_new_tracee(HomeTid child) {
         p->away = true;
         auto& added = *p;
         processes_[added.pid] = std::move(p);
+        kept_.inherit(parent->process->pid, added.pid);
         add_thread(added, child, 0).state = Thread::State::preparing;
         tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
@@ -237,6 +245,7 @@ bool Job::on_blob_trap(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return true;
     if (regs.rip == blob_address(omx_blob_reported)) {
+        if (std::exchange(t.going_home, false)) return leave_blob(t), true;
         tracee::resume(t.tid);
         collect(t);
     } else if (regs.rip == blob_address(omx_blob_made_memfd)) {
@@ -339,13 +348,8 @@ void Job::finish_mmap(Thread& t, const ReplyHead& head) {
     UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
     if (!file) return reply(t, {-EBADF, 0});  // closed meanwhile by another thread
     auto why = cannot_be_away(args, file.get());
-    auto key = why.empty() ? register_file(std::move(file)) : fail(std::string(why));
-    if (!key) {
-        stats_.not_yet["mmap"]++;
-        return end_guest_with_line(
-            *t.process, fmt::format("mmap(…{}, {:#x}, {:#x}, {}…) can't be done away from home yet: {}", args[1],
-                                    args[2], args[3], number, key.error().what));
-    }
+    auto key = why.empty() ? register_file(*t.process, std::move(file)) : fail(std::string(why));
+    if (!key) return reply(t, {0, kComeHome}, std::as_bytes(std::span(key.error().what)));
     Bytes attachment = encode_frame(*key);
     reply(t, {0, 0}, View(attachment));
 }

@@ -33,7 +33,8 @@ Job::Disposition Job::disposition(HomePid pid, int signal) {
 void Job::on_signal(HomeTid tid, int signal) {
     auto& t = *thread(tid);
     auto& p = *t.process;
-    if (!p.away) {
+    bool on_the_way = p.homecoming && t.state != Thread::State::home;
+    if (!p.away && !on_the_way) {
         tracee::resume(tid, signal);
         return;
     }
@@ -63,7 +64,9 @@ void Job::on_signal(HomeTid tid, int signal) {
     }
     siginfo_t info{};
     tracee::signal_info(tid, info);
-    deliver_to_guest(t, info);
+    // While a guest comes home its signals wait here. When others of its threads run at home already, it is this one's.
+    if (on_the_way) p.homecoming->signals.push_back({info.si_code == SI_TKILL || !p.away ? tid : HomeTid(), info});
+    else deliver_to_guest(t, info);
     interrupt_call(t);
     tracee::resume(tid);
 }

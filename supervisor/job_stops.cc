@@ -49,7 +49,7 @@ void Job::on_stop(HomeTid tid, int status) {
         tracee::resume(tid, signal == SIGTRAP ? 0 : signal);
         return;
     }
-    if (signal == SIGTRAP && t->process->away && on_blob_trap(*t)) return;
+    if (signal == SIGTRAP && (t->process->away || t->process->homecoming) && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
         tracee::resume(tid);
         return;

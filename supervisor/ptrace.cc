@@ -1,5 +1,6 @@
 #include "supervisor/ptrace.h"
 
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
@@ -44,6 +45,17 @@ bool wait_stop(HomeTid t, int& status) {
         if (got == t.value) return WIFSTOPPED(status);
         if (got < 0 && errno != EINTR) return false;
     }
+}
+
+std::optional<uint64_t> syscall_offset_in_vdso() {
+    static const auto offset = []() -> std::optional<uint64_t> {
+        auto vdso = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR));
+        if (!vdso) return std::nullopt;
+        for (uint64_t i = 0; i + 1 < 0x2000; i++)
+            if (vdso[i] == 0x0f && vdso[i + 1] == 0x05) return i;
+        return std::nullopt;
+    }();
+    return offset;
 }
 
 }  // namespace omx::tracee

@@ -3,6 +3,7 @@
 #pragma once
 #include "protocol/result.h"
 #include "protocol/types.h"
+#include <optional>
 #include <signal.h>
 #include <sys/user.h>
 
@@ -27,6 +28,9 @@ bool detach(HomeTid);
 
 // Waits for the next stop of one thread. False: it is gone. Used only where the stop is certain to come at once.
 bool wait_stop(HomeTid, int& status);
+
+// A system call instruction that is mapped in every process: the vDSO has one, at the same offset for all of a kernel.
+std::optional<uint64_t> syscall_offset_in_vdso();
 
 // A stop's parts.
 inline int event_of(int status) { return status >> 16; }

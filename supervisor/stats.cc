@@ -40,6 +40,9 @@ std::string process_json(const ProcessStats& p) {
         p.pid, json_string(p.program), json_string(p.where), json_string(p.reason), p.wall_us, p.user_us, p.system_us,
         p.max_rss_kib);
 }
+std::string count_json(const std::pair<const std::string, uint64_t>& n) {
+    return fmt::format("{}: {}", json_string(n.first), n.second);
+}
 }  // namespace
 
 std::string JobStats::json(const LinkCounters& link) const {
@@ -50,11 +53,11 @@ std::string JobStats::json(const LinkCounters& link) const {
         "  \"files_fetched\": {}, \"file_bytes_fetched\": {},\n"
         "  \"link\": {{\"bytes_to_node\": {}, \"bytes_to_home\": {}, \"frames_to_node\": {}, \"frames_to_home\": {}, "
         "\"sends\": {}, \"receives\": {}}},\n"
-        "  \"calls\": {{{}}},\n  \"not_yet\": {{{}}},\n  \"processes\": [{}]\n}}\n",
+        "  \"calls\": {{{}}},\n  \"not_yet\": {{{}}},\n  \"came_home\": {{{}}},\n  \"processes\": [{}]\n}}\n",
         json_string(node), where_defaulted, round_trips, execs, run_by_supervisor, run_inline, run_async, lanes,
         calls_over_lanes, files_fetched, file_bytes_fetched, link.bytes_out, link.bytes_in, link.frames_out, link.frames_in, link.sends, link.receives,
         joined(calls, [](auto& c) { return call_json(c.first, c.second); }),
-        joined(not_yet, [](auto& n) { return fmt::format("{}: {}", json_string(n.first), n.second); }),
+        joined(not_yet, count_json), joined(came_home, count_json),
         joined(processes, process_json));
 }
 

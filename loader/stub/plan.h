@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define OMX_PLAN_MAGIC 0x316e616c70786d6full /* "omxplan1" */
-#define OMX_PAGE 4096ull
+#define OMX_PLAN_PAGE 4096ull
 #define OMX_USER_END 0x7ffffffff000ull /* with four-level paging; nobody gets more without asking */
 #define OMX_VDSO_PIECES 8
 

@@ -37,7 +37,7 @@ _Noreturn static void enter(const struct omx_plan_header* plan, uint64_t vdso) {
 _Noreturn __attribute__((used)) void omx_stub_main(const uint64_t* stack) {
     long error = omx_call2(OMX_STUB_WANTS_PLAN, 0, 0);
     if (error) give_up(error < 0 ? error : -8);
-    long at = omx_call6(__NR_mmap, 0, OMX_PAGE, prot_read, map_private, OMX_PLAN_FD, 0);
+    long at = omx_call6(__NR_mmap, 0, OMX_PLAN_PAGE, prot_read, map_private, OMX_PLAN_FD, 0);
     if (omx_failed(at)) give_up(at);
     const struct omx_plan_header* seen = (const struct omx_plan_header*)at;
     if (seen->magic != OMX_PLAN_MAGIC) give_up(-8);

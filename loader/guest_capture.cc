@@ -1,0 +1,133 @@
+#include "loader/guest_capture.h"
+#include "loader/capture.h"
+#include "loader/image_check.h"
+#include "loader/island/island.h"
+#include "loader/proc_files.h"
+#include <algorithm>
+#include <elf.h>
+#include <sys/mman.h>
+
+namespace omx {
+namespace {
+
+constexpr uint64_t kScratchBytes = 64;
+
+// This node's, and nothing to the guest.
+bool is_nodes_own(const MapsEntry& e) {
+    return e.path == "[vvar]" || e.path == "[vvar_vclock]" || e.path == "[vdso]" || e.path == "[vsyscall]" ||
+           e.path == "[uprobes]";
+}
+
+bool is_islands(const MapsEntry& e) {
+    return e.start >= OMX_ISLAND_BASE && e.end <= OMX_ISLAND_BASE + OMX_ISLAND_BYTES;
+}
+
+class Regions {
+public:
+    Regions(GuestCapture& capture, const ContentFinder& find, uint64_t vdso)
+        : capture_(capture), find_(find), vdso_(vdso) {}
+
+    Status add(const MapsEntry& e) {
+        if (is_nodes_own(e)) return {};
+        Region g{.start = e.start, .end = e.end, .prot = e.prot, .kind = RegionKind::anonymous, .file = -1,
+                 .file_offset = 0};
+        bool everything = false;
+        if (e.start == vdso_) g.kind = RegionKind::vdso;
+        else if (is_islands(e)) everything = true;      // stays, out of use: a handler may return into it
+        else if (is_shared_anonymous(e)) add_shared(e, g), everything = true;
+        else if (e.path == "[stack]") g.kind = RegionKind::stack;
+        else if (e.path.starts_with("/memfd:")) add_file(e, g);
+        else if (e.shared || (!e.path.empty() && e.path != "[heap]" && !e.path.starts_with("[anon:")))
+            return fail(fmt::format("its memory at {:x}-{:x} is of a kind not known to omxsup ({})", e.start, e.end,
+                                    e.path));
+        if (g.kind != RegionKind::vdso && g.kind != RegionKind::shared_file)
+            capture_.own.push_back({g.start, g.end, everything});
+        bool plain = g.kind == RegionKind::anonymous && !everything && (g.prot & PROT_WRITE) && (g.prot & PROT_READ);
+        if (plain && !capture_.scratch) capture_.scratch = g.end - kScratchBytes;
+        if (g.kind == RegionKind::stack) capture_.scratch = g.end - kScratchBytes;
+        capture_.image.regions.push_back(g);
+        if (e.path == "[heap]") capture_.image.mm.brk = std::max(capture_.image.mm.brk, e.end);
+        return {};
+    }
+
+private:
+    int32_t index_of(const FileKey& key) {
+        auto& files = capture_.image.files;
+        auto same = std::ranges::find_if(files, [&](auto& f) { return f.same_content(key); });
+        auto index = static_cast<int32_t>(same - files.begin());
+        if (same == files.end()) files.push_back(key);
+        return index;
+    }
+
+    void add_shared(const MapsEntry& e, Region& g) {
+        g.file = index_of({.handle = 0, .device = 0, .inode = e.inode, .bytes = 0, .mtime_ns = 0, .ctime_ns = 0,
+                           .cacheable = false});
+        g.kind = RegionKind::shared_anonymous;
+        g.file_offset = e.offset;
+    }
+
+    // Content that is no file's of home was a mapping of zeroes.
+    void add_file(const MapsEntry& e, Region& g) {
+        const FileKey* key = find_(e.inode);
+        if (!key) return;
+        g.file = index_of(*key);
+        g.kind = e.shared ? RegionKind::shared_file : RegionKind::file;
+        g.file_offset = e.offset;
+    }
+
+    GuestCapture& capture_;
+    const ContentFinder& find_;
+    uint64_t vdso_;
+};
+
+Result<uint64_t> read_auxv(const ProcDir& process, Image& image) {
+    auto text = process.read_text("auxv");
+    if (!text) return std::unexpected(text.error());
+    uint64_t vdso = 0;
+    Elf64_auxv_t entry;
+    for (size_t at = 0; at + sizeof entry <= text->size(); at += sizeof entry) {
+        std::memcpy(&entry, text->data() + at, sizeof entry);
+        if (entry.a_type == AT_SYSINFO_EHDR) vdso = entry.a_un.a_val;
+        if (entry.a_type != AT_NULL) continue;
+        auto bytes = reinterpret_cast<const std::byte*>(text->data());
+        image.auxv.assign(bytes, bytes + at + sizeof entry);
+        return vdso;
+    }
+    return fail("auxv: no end");
+}
+
+Status read_names(const ProcDir& process, HomePid pid, Image& image) {
+    auto stat = process.read_text("stat");
+    if (!stat) return std::unexpected(stat.error());
+    auto mm = parse_stat(*stat);
+    if (!mm) return std::unexpected(mm.error());
+    image.mm = *mm;
+    image.pid = pid;
+    auto name = process.read_text("comm");
+    if (!name) return std::unexpected(name.error());
+    if (name->ends_with('\n')) name->pop_back();
+    image.name = name->substr(0, 15);
+    return {};
+}
+
+}  // namespace
+
+bool is_shared_anonymous(const MapsEntry& e) { return e.shared && e.path.starts_with("/dev/zero"); }
+
+Result<GuestCapture> capture_guest(HomePid pid, HomeTid through, const ContentFinder& find) {
+    GuestCapture capture;
+    auto process = ProcDir::open(HomePid(through.value));
+    if (!process) return std::unexpected(process.error());
+    OMX_TRY(read_names(*process, pid, capture.image));
+    auto vdso = read_auxv(*process, capture.image);
+    if (!vdso) return std::unexpected(vdso.error());
+    auto text = process->read_text("maps");
+    if (!text) return std::unexpected(text.error());
+    auto maps = parse_maps(*text);
+    if (!maps) return std::unexpected(maps.error());
+    Regions regions(capture, find, *vdso);
+    for (const auto& e : *maps) OMX_TRY(regions.add(e));
+    return capture;
+}
+
+}  // namespace omx

@@ -1,0 +1,357 @@
+// The way home. A guest reaches a call that only home can make: its threads come to rest where they are, its image
+// goes home, and what has been its deputy becomes the whole process again and makes the call itself.
+//
+//   at rest   every thread is in a ptrace stop. A call that home was making for a thread stays in flight there (F19);
+//             the thread has left it with -ERESTARTNOINTR and shows that in its registers. Calls in which both halves
+//             act (clone, exec, mmap of a file) are over first.
+//   leave     home is told. Everything that it had sent before its answer, let_come, is seen to by then.
+//   capture   registers and the rest of each thread, the layout of memory, signals that wait.
+//   pages     in bulk, when home has mapped everything.
+//   kill      home has it all: what is left here ends unseen.
+#include "remote/homing.h"
+#include "loader/blobs.h"
+#include "loader/guest_capture.h"
+#include "remote/call_sites.h"
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <algorithm>
+#include <csignal>
+#include <elf.h>
+#include <fstream>
+#include <linux/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+namespace omx {
+namespace {
+
+constexpr size_t kRunBytes = 1 << 20, kQueueBytes = 4 << 20;
+
+// Faults come again when the instruction is run again.
+bool is_fault(const siginfo_t& info) {
+    switch (info.si_signo) {
+        case SIGSEGV: case SIGBUS: case SIGFPE: case SIGILL: case SIGTRAP: case SIGSYS: return info.si_code > 0;
+        default: return false;
+    }
+}
+
+// Inodes of the shared anonymous memory that a process has mapped.
+std::vector<uint64_t> shared_memory_of(HomePid pid) {
+    std::ifstream file(fmt::format("/proc/{}/maps", pid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    std::vector<uint64_t> inodes;
+    auto maps = parse_maps(text);
+    if (!maps) return inodes;
+    for (auto& e : *maps)
+        if (e.shared && is_shared_anonymous(e)) inodes.push_back(e.inode);
+    return inodes;
+}
+
+// A system call instruction in every guest: our vDSO has some.
+std::optional<uint64_t> system_call_in(View vdso) {
+    constexpr std::byte instruction[] = {std::byte{0x0f}, std::byte{0x05}};
+    auto at = std::ranges::search(vdso, instruction);
+    if (at.empty()) return std::nullopt;
+    return static_cast<uint64_t>(at.begin() - vdso.begin());
+}
+
+}  // namespace
+
+// ---- to rest ----
+
+void Worker::bring_home(Process& p, const std::string& reason, const std::string& call) {
+    if (p.homing || p.killed) return;
+    std::vector<HomePid> all{p.pid};
+    auto shared = shared_memory_of(p.pid);
+    for (size_t i = 0; !shared.empty() && i < all.size(); i++)
+        for (auto& [pid, other] : guests_.processes()) {
+            if (other->killed || std::ranges::find(all, pid) != all.end()) continue;
+            auto theirs = shared_memory_of(pid);
+            if (std::ranges::find_first_of(theirs, shared) == theirs.end()) continue;
+            all.push_back(pid);
+            shared.insert(shared.end(), theirs.begin(), theirs.end());
+        }
+    for (auto pid : all) {
+        auto& each = *guests_.process(pid);
+        each.homing = std::make_unique<Homing>();
+        each.homing->call = pid == p.pid ? call : "";
+        each.homing->reason = pid == p.pid ? reason : fmt::format("it shares memory with {}: {}", p.pid.value, reason);
+        each.homing->with = all;
+        for (pid_t tid : each.threads) stop_for_home(*guests_.thread(HomeTid(tid)));
+    }
+}
+
+void Worker::stop_for_home(Thread& t) {
+    if (auto how = std::exchange(t.held, std::nullopt)) return rest(t, *how);      // its process is frozen
+    tracee::interrupt(t.tid);
+    auto& call = t.call;
+    bool both_halves = call.both || call.nr == SYS_mmap || place_of(call.nr, call.args).place == Place::life;
+    if (!call.id || !call.notification || both_halves) return;
+    t.left_at_home = true;
+    t.process->listener->answer(call.notification, -abi::kErestartNoIntr);
+}
+
+// A process that a guest on its way home has just made: it shares what its parent shares.
+void Worker::join_homing(Process& parent, Process& child) {
+    if (!parent.homing || shared_memory_of(child.pid).empty()) return;
+    auto all = parent.homing->with;
+    all.push_back(child.pid);
+    child.homing = std::make_unique<Homing>();
+    child.homing->reason = fmt::format("it shares memory with {}: {}", parent.pid.value, parent.homing->reason);
+    for (auto pid : all)
+        if (auto p = guests_.process(pid); p && p->homing) p->homing->with = all;
+}
+
+// Instead of going on from a stop. A signal that was to be delivered goes home with it.
+void Worker::rest(Thread& t, Resume how) {
+    siginfo_t info{};
+    if (how.signal && tracee::signal_info(t.tid, info) && !is_fault(info)) t.undelivered.push_back({t.tid, info});
+    t.at_rest = true;
+    OMX_DEBUG("{}: at rest", t.tid.value);
+    ask_to_leave(*t.process);
+}
+
+void Worker::ask_to_leave(Process& p) {
+    auto at_rest = [&](HomePid pid) {
+        auto each = guests_.process(pid);
+        return !each || each->killed || !each->homing ||
+               std::ranges::all_of(each->threads, [&](pid_t tid) { return guests_.thread(HomeTid(tid))->at_rest; });
+    };
+    auto with = p.homing->with;
+    if (!std::ranges::all_of(with, at_rest)) return;
+    for (auto pid : with) {
+        auto each = guests_.process(pid);
+        if (!each || each->killed || !each->homing || each->homing->step != Homing::Step::stopping) continue;
+        each->homing->step = Homing::Step::asked;
+        link_.send(FrameType::leave, 0, LeaveFrame{pid, each->homing->reason, each->homing->call});
+    }
+}
+
+// Home's answer to a call that its thread has left already.
+void Worker::answer_at_rest(Thread& t, const ReplyHead& head) {
+    call_over(t);
+    t.answered = head;
+}
+
+// ---- its image ----
+
+void Worker::on_let_come(const KillFrame& frame) {
+    auto p = guests_.process(frame.pid);
+    if (!p || p->killed || !p->homing || p->homing->step != Homing::Step::asked) return;
+    p->homing->step = Homing::Step::captured;
+    if (auto sent = send_home(*p); !sent) cannot_go_home(*p, sent.error().what);
+}
+
+// Neither here nor there: until other nodes take such a guest it ends, with the reason.
+void Worker::cannot_go_home(Process& p, std::string_view why) {
+    OMX_DEBUG("{}: can't go home: {}", p.pid.value, why);
+    if (!p.lost) p.lost.emplace(fmt::format("{}, but it can't come home: {}", p.homing->reason, why), p.homing->call);
+    kill_guest(p);
+}
+
+Status Worker::send_home(Process& p) {
+    HomeTid through(*p.threads.begin());
+    turn_lane_off(p);
+    put_sites_back(p);
+    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) { return contents_.file_of(inode); });
+    if (!capture) return std::unexpected(capture.error());
+    auto& image = capture->image;
+    for (bool leader : {true, false})
+        for (pid_t tid : p.threads)
+            if ((tid == p.pid.value) == leader) image.threads.push_back(state_of(*guests_.thread(HomeTid(tid))));
+    collect_pending(p, image);
+    OMX_TRY(ask_the_kernel(p, *capture));
+    drop_shared_sent_before(p, *capture);
+    p.homing->own = std::move(capture->own);
+    p.homing->regions = image.regions;
+    Bytes body = encode_frame(image);
+    if (body.size() > kMaxFrameBytes / 2) return fail("its memory has too many pieces");
+    link_.send(FrameType::homecoming, 0, HomecomingFrame{p.pid, View(body)});
+    return {};
+}
+
+// What was rewritten becomes what it was: a frame on the guest's stack may still lead into the island, new calls don't.
+void Worker::put_sites_back(Process& p) {
+    auto& sites = p.lane.sites;
+    p.memory.through(HomeTid(*p.threads.begin()));
+    for (unsigned i = 0; i < sites.size(); i++) {
+        std::array<std::byte, OMX_SITE_BYTES> original{std::byte{0x0f}, std::byte{0x05}};
+        auto compare = std::span(original).subspan(2);
+        if (p.memory.read(stub_address(i) + OMX_STUB_DONE, compare) == compare.size())
+            p.memory.write_forced(GuestAddr(sites[i]), View(original));
+    }
+    sites.clear();
+}
+
+// Registers and all that the kernel tells of a stopped thread.
+ThreadState Worker::state_of(Thread& t) {
+    ThreadState s;
+    s.tid = t.tid;
+    iovec io{&s.regs, sizeof s.regs};
+    ptrace(PTRACE_GETREGSET, t.tid.value, NT_PRSTATUS, &io);
+    s.xstate.resize(16384);
+    io = {s.xstate.data(), s.xstate.size()};
+    s.xstate.resize(ptrace(PTRACE_GETREGSET, t.tid.value, NT_X86_XSTATE, &io) == 0 ? io.iov_len : 0);
+    ptrace(PTRACE_GETSIGMASK, t.tid.value, sizeof s.blocked, &s.blocked);
+    abi::RseqConfiguration rseq{};
+    if (ptrace(static_cast<__ptrace_request>(abi::kGetRseqConfiguration), t.tid.value, sizeof rseq, &rseq) > 0)
+        s.rseq = rseq.pointer, s.rseq_size = rseq.size, s.rseq_signature = rseq.signature;
+    uint64_t head = 0;
+    size_t bytes = 0;
+    if (syscall(SYS_get_robust_list, t.tid.value, &head, &bytes) == 0)
+        s.robust_list = head, s.robust_list_size = bytes;
+    s.call = t.left_at_home ? t.call.id : 0;
+    if (t.answered) {
+        s.regs.rax = static_cast<uint64_t>(t.answered->restart ? -int64_t{t.answered->restart} : t.answered->result);
+        if (!t.answered->restart) s.regs.orig_rax = ~uint64_t{0};
+    }
+    // A sleep that this kernel would resume by itself: home's begins it anew, unless a handler ends it with EINTR.
+    bool in_call = static_cast<int64_t>(s.regs.orig_rax) >= 0;
+    if (in_call && static_cast<int64_t>(s.regs.rax) == -abi::kErestartBlock)
+        s.regs.rax = static_cast<uint64_t>(-int64_t{abi::kErestartNoHand});
+    abort_restartable_sequence(t, s);
+    return s;
+}
+
+// A thread that was stopped within a restartable sequence goes on at its abort address: where it runs is another place.
+void Worker::abort_restartable_sequence(Thread& t, ThreadState& s) {
+    uint64_t descriptor = 0;
+    struct { uint32_t version, flags; uint64_t start, bytes, abort; } sequence{};
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    constexpr uint64_t kDescriptorAt = 8;                   // struct rseq: cpu_id_start, cpu_id, rseq_cs
+    auto read = [&](uint64_t at, auto& into) {
+        return memory.read(GuestAddr(at), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
+    };
+    if (!s.rseq || !read(s.rseq + kDescriptorAt, descriptor) || !descriptor || !read(descriptor, sequence)) return;
+    if (s.regs.rip - sequence.start < sequence.bytes) s.regs.rip = sequence.abort;
+}
+
+// Signals that were sent here and that no thread has taken.
+void Worker::collect_pending(Process& p, Image& image) {
+    auto add = [&](HomeTid of, siginfo_t info) {
+        real_siginfo(p, of, info);
+        image.pending.push_back({of, info});
+    };
+    auto peek = [&](HomeTid tid, uint32_t flags, HomeTid of) {
+        siginfo_t info{};
+        for (uint64_t at = 0;; at++) {
+            struct { uint64_t offset; uint32_t flags; int32_t count; } which{at, flags, 1};
+            if (ptrace(static_cast<__ptrace_request>(PTRACE_PEEKSIGINFO), tid.value, &which, &info) != 1) return;
+            add(of, info);
+        }
+    };
+    peek(HomeTid(*p.threads.begin()), PTRACE_PEEKSIGINFO_SHARED, HomeTid());
+    for (pid_t tid : p.threads) {
+        auto& t = *guests_.thread(HomeTid(tid));
+        peek(t.tid, 0, t.tid);
+        for (auto& s : t.undelivered) image.pending.push_back(s);
+        for (auto& s : t.held_back) image.pending.push_back(s);
+    }
+}
+
+// What only the process itself can ask: where its heap ends, each thread's alternate stack and exit word.
+Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
+    auto& image = capture.image;
+    auto vdso = std::ranges::find(image.regions, RegionKind::vdso, &Region::kind);
+    auto offset = system_call_in(our_vdso());
+    if (vdso == image.regions.end() || !offset || !capture.scratch) return fail("it has no vDSO, or no memory");
+    uint64_t instruction = vdso->start + *offset, scratch = capture.scratch;
+    std::array<std::byte, 64> before{};
+    p.memory.through(HomeTid(*p.threads.begin()));
+    if (p.memory.read(GuestAddr(scratch), before) != before.size()) return fail("its memory can't be read");
+    auto first = guests_.thread(HomeTid(*p.threads.begin()));
+    if (auto brk = inject(*first, instruction, SYS_brk, {0}); brk && *brk > 0)
+        image.mm.brk = std::max(image.mm.start_brk, static_cast<uint64_t>(*brk));
+    for (auto& s : image.threads) {
+        auto& t = *guests_.thread(s.tid);
+        stack_t stack{};
+        uint64_t word = 0;
+        auto asked = [&](auto& into, uint64_t nr, const CallArgs& args) {
+            auto result = inject(t, instruction, nr, args);
+            p.memory.through(t.tid);
+            return result && *result == 0 &&
+                   p.memory.read(GuestAddr(scratch), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
+        };
+        if (!asked(stack, SYS_sigaltstack, {0, scratch})) return fail("its alternate signal stack can't be asked for");
+        s.altstack_sp = reinterpret_cast<uint64_t>(stack.ss_sp), s.altstack_size = stack.ss_size;
+        s.altstack_flags = stack.ss_flags & ~SS_ONSTACK;
+        if (asked(word, SYS_prctl, {PR_GET_TID_ADDRESS, scratch})) s.clear_child_tid = word;
+    }
+    p.memory.through(HomeTid(*p.threads.begin()));
+    if (p.memory.write(GuestAddr(scratch), before) != before.size()) return fail("its memory can't be written");
+    return {};
+}
+
+// Makes a thread at rest make a call that its filter lets through. It doesn't go on from there afterwards: its registers
+// have been taken before.
+std::optional<int64_t> Worker::inject(Thread& t, uint64_t instruction, uint64_t nr, const CallArgs& args) {
+    user_regs_struct regs;
+    uint64_t all = ~uint64_t{0};
+    if (!tracee::registers(t.tid, regs) || ptrace(PTRACE_SETSIGMASK, t.tid.value, sizeof all, &all) != 0)
+        return std::nullopt;
+    regs.rip = instruction, regs.rax = nr, regs.orig_rax = ~uint64_t{0};
+    regs.rdi = args[0], regs.rsi = args[1], regs.rdx = args[2], regs.r10 = args[3];
+    if (!tracee::set_registers(t.tid, regs)) return std::nullopt;
+    // An interrupt that was still pending stops it once more before the instruction.
+    for (int tries = 0; tries < 4; tries++) {
+        int status = 0;
+        if (!tracee::request(PTRACE_SINGLESTEP, t.tid) || waitpid(t.tid.value, &status, __WALL) != t.tid.value ||
+            !WIFSTOPPED(status) || !tracee::registers(t.tid, regs))
+            return std::nullopt;
+        if (regs.rip == instruction + 2) return static_cast<int64_t>(regs.rax);
+    }
+    return std::nullopt;
+}
+
+// Memory that several processes share goes home with the first of them; they are all at rest.
+void Worker::drop_shared_sent_before(Process& p, GuestCapture& capture) {
+    for (auto& g : capture.image.regions) {
+        if (g.kind != RegionKind::shared_anonymous) continue;
+        auto object = capture.image.files[static_cast<size_t>(g.file)].inode;
+        auto& pieces = shared_sent_[object];
+        bool sent = std::ranges::any_of(pieces, [&](auto& s) {
+            return s.pid != p.pid && s.from <= g.file_offset && g.file_offset + (g.end - g.start) <= s.to;
+        });
+        if (!sent) { pieces.push_back({p.pid, g.file_offset, g.file_offset + (g.end - g.start)}); continue; }
+        std::erase_if(capture.own, [&](auto& r) { return r.start == g.start; });
+    }
+}
+
+// ---- its pages ----
+
+// Of files that home can't map, everything travels.
+void Worker::on_ready(const ReadyFrame& ready) {
+    auto p = guests_.process(ready.pid);
+    if (!p || p->killed || !p->homing || p->homing->step != Homing::Step::captured) return;
+    auto& h = *p->homing;
+    for (auto& g : h.regions) {
+        bool whole = g.file >= 0 && std::ranges::find(ready.whole, static_cast<uint32_t>(g.file)) != ready.whole.end();
+        if (!whole) continue;
+        std::erase_if(h.own, [&](auto& r) { return r.start == g.start; });
+        h.own.push_back({g.start, g.end, true});
+    }
+    auto pages = PageSource::open(HomeTid(*p->threads.begin()), std::move(h.own));
+    if (!pages) return cannot_go_home(*p, pages.error().what);
+    h.pages = std::move(*pages);
+    h.step = Homing::Step::sending;
+    send_pages();
+}
+
+void Worker::send_pages() {
+    for (auto& [pid, p] : guests_.processes()) {
+        while (p->homing && !p->killed && p->homing->step == Homing::Step::sending) {
+            if (link_.queued_bytes() >= kQueueBytes) return;       // again when the socket has taken some
+            auto run = p->homing->pages->next(kRunBytes);
+            if (!run) { cannot_go_home(*p, run.error().what); break; }
+            bool last = !*run;
+            PagesFrame frame{.pid = pid, .address = last ? 0 : (*run)->address, .last = last,
+                             .data = last ? View() : View((*run)->bytes)};
+            link_.send(FrameType::pages, 0, frame, Link::Priority::bulk);
+            if (last) p->homing->step = Homing::Step::sent;
+        }
+    }
+}
+
+}  // namespace omx

@@ -1,0 +1,29 @@
+// A guest on its way home: what its worker keeps until home has all of it (homing.cc).
+#pragma once
+#include "loader/image.h"
+#include "loader/page_source.h"
+#include "protocol/types.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace omx {
+
+struct Homing {
+    enum class Step : uint8_t {
+        stopping,       // threads come to rest one by one
+        asked,          // all are at rest, home has been told
+        captured,       // home has the image, and asks for pages when it has made room for them
+        sending,
+        sent,
+    };
+    Step step = Step::stopping;
+    std::string reason, call;
+    std::vector<HomePid> with;             // processes that it shares memory with: all come, none before all are at rest
+    // What was captured: the layout that home has been told of, and where pages of its own may be.
+    std::vector<Region> regions;
+    std::vector<PageRange> own;
+    std::optional<PageSource> pages;
+};
+
+}  // namespace omx

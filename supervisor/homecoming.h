@@ -1,0 +1,39 @@
+// A process on its way home, as the supervisor keeps it (job_home.cc).
+#pragma once
+#include <deque>
+#include <functional>
+
+#include "loader/image.h"
+#include "supervisor/slots.h"
+
+namespace omx {
+
+struct Homecoming {
+    enum class Step {
+        announced,  // its guest stands still; replies and signals stay here
+        mapping,    // a thread of the deputy makes room for its memory
+        filling,    // the pages come
+        threads,    // memory is whole, the node has nothing more: one thread after the other goes back to its own code
+    };
+    Step step = Step::announced;
+    std::string reason, call;
+    Bytes body;                          // what the image's views point into
+    std::optional<Image> image;
+    std::vector<PendingSignal> signals;  // that came here meanwhile
+    // What the leading thread still has to do: each gives operations, all of which must succeed.
+    HomeTid lead;
+    std::deque<std::function<Result<std::vector<SlotOp>>()>> work;
+    std::vector<uint32_t> whole;         // files that can't be mapped here: their pages travel
+    UniqueFd memory;                     // /proc/PID/mem
+    UniqueFd files_to;                   // over which the deputy gets descriptors; its own end is number `files_at`
+    int files_at = -1;
+    uint64_t vdso_at = 0;                // where the machine's own vDSO has gone
+
+    ThreadState* state_of(HomeTid tid) {
+        for (auto& t : image->threads)
+            if (t.tid == tid) return &t;
+        return nullptr;
+    }
+};
+
+}  // namespace omx

@@ -1,0 +1,518 @@
+// A guest comes home (remote/homing.cc is the node's half): its deputy gets the memory back and is the whole process
+// again. The deputy maps everything itself, by operations in its slots; contents are written by the supervisor as a
+// debugger does. Then each thread leaves the blob for its own registers, one that is in a call when that is over.
+#include <elf.h>
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fcntl.h>
+
+#include "loader/capture.h"
+#include "loader/node_vdso.h"
+#include "loader/proc_files.h"
+#include "loader/restore.h"
+#include "loader/vdso_symbols.h"
+#include "remote/guest_process_memory.h"
+#include "supervisor/job.h"
+
+namespace omx {
+
+namespace {
+constexpr size_t kOpsPerPost = 48, kFilesPerPost = 32, kSignalsPerPost = 16;
+constexpr size_t kSlotDataAt = OMX_SLOT_BYTES - OMX_PAGE;  // of what own_data() writes
+using Ops = std::vector<SlotOp>;
+using Step = Homecoming::Step;
+
+bool is_error(int64_t result) { return result < 0 && result > -4096; }
+
+uint64_t arg(int value) { return static_cast<uint64_t>(static_cast<int64_t>(value)); }
+
+// Regions as the deputy maps them. `fd` is in its own table.
+SlotOp map_op(const Region& g, int fd) {
+    uint64_t flags = MAP_FIXED_NOREPLACE;
+    bool shared = g.kind == RegionKind::shared_anonymous || g.kind == RegionKind::shared_file;
+    flags |= shared && fd >= 0 ? MAP_SHARED : MAP_PRIVATE;
+    if (fd < 0) flags |= MAP_ANONYMOUS | MAP_NORESERVE;
+    return op(SYS_mmap, {g.start, g.end - g.start, g.prot, flags, arg(fd), fd < 0 ? 0 : g.file_offset});
+}
+
+bool overlaps(const Region& g, uint64_t start, uint64_t end) { return g.start < end && start < g.end; }
+
+// The deputy's own places must be free in the process, or it can't get out of them.
+bool meets_deputy(const Region& g) {
+    return overlaps(g, OMX_BLOB_BASE, OMX_BLOB_BASE + OMX_BLOB_BYTES) ||
+           overlaps(g, OMX_SLOTS_BASE, OMX_SLOTS_BASE + OMX_SLOTS_SPAN) ||
+           overlaps(g, OMX_BIG_BASE, OMX_BIG_BASE + OMX_BIG_SPAN);
+}
+
+// Ancillary data for one message of descriptors.
+struct FileMessage {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kFilesPerPost)];
+};
+}  // namespace
+
+// ---- frames ----
+
+void Job::on_leave(const LeaveFrame& leave) {
+    auto p = process(leave.pid);
+    if (!p || !p->away || p->homecoming || p->image_on_its_way) return;
+    p->homecoming = std::make_unique<Homecoming>();
+    p->homecoming->reason = leave.reason;
+    p->homecoming->call = leave.call;
+    link_.send(FrameType::let_come, 0, KillFrame{p->pid});
+}
+
+void Job::on_homecoming(const HomecomingFrame& frame) {
+    auto p = process(frame.pid);
+    if (!p || !p->homecoming || p->homecoming->image || p->kill_sent) return;
+    auto& h = *p->homecoming;
+    h.body.assign(frame.image.begin(), frame.image.end());
+    auto image = Image::decode(View(h.body));
+    if (!image) return link_lost(image.error());
+    h.image = std::move(*image);
+    if (h.image->pid != p->pid) return link_lost({"the node sent another process's image home"});
+    make_room(*p);
+}
+
+void Job::on_pages(const PagesFrame& pages) {
+    auto p = process(pages.pid);
+    if (!p || !p->homecoming || p->homecoming->step != Step::filling || p->kill_sent) return;
+    auto& h = *p->homecoming;
+    auto end = pages.address + pages.data.size();
+    auto inside = [&](const Region& g) {
+        return g.start <= pages.address && end <= g.end && g.kind != RegionKind::vdso;
+    };
+    if (!pages.data.empty()) {
+        if (std::ranges::none_of(h.image->regions, inside))
+            return link_lost({"the node sent memory home that the process doesn't have"});
+        if (!fill(h, pages.address, pages.data)) return cannot_come_home(*p, "its memory can't be written");
+    }
+    if (pages.last) memory_is_whole(*p);
+}
+
+bool Job::fill(const Homecoming& h, uint64_t address, View data) {
+    return pwrite(h.memory.get(), data.data(), data.size(), static_cast<off_t>(address)) ==
+           static_cast<ssize_t>(data.size());
+}
+
+void Job::cannot_come_home(Process& p, std::string_view why) {
+    auto line = fmt::format("{} can't come home ({}): {}", p.program, p.homecoming->reason, why);
+    p.homecoming.reset();
+    end_guest_with_line(p, line);
+}
+
+// ---- memory ----
+
+// Begins as soon as a thread of the deputy is free; the one that made the call which can only be made here is.
+void Job::make_room(Process& p) {
+    auto& h = *p.homecoming;
+    if (h.step != Step::announced || !h.image) return;
+    Thread* lead = nullptr;
+    size_t threads = 0;
+    for (auto& [tid, t] : p.threads) {
+        if (t->state == Thread::State::ended) continue;
+        threads++;
+        if (!h.state_of(tid)) return cannot_come_home(p, fmt::format("thread {} is not in its image", tid.value));
+        if (t->state == Thread::State::idle && !t->active) lead = t.get();
+    }
+    if (threads != h.image->threads.size()) return cannot_come_home(p, "its threads are not those of its image");
+    if (!lead) return;
+    h.step = Step::mapping;
+    h.lead = lead->tid;
+    if (auto planned = plan_mapping(p); !planned) return cannot_come_home(p, planned.error().what);
+    lead_on(p);
+}
+
+Status Job::plan_mapping(Process& p) {
+    auto& h = *p.homecoming;
+    auto& regions = h.image->regions;
+    for (auto& g : regions)
+        if (meets_deputy(g)) return fail(fmt::format("memory at {:x} is where its deputy's is", g.start));
+    auto dir = ProcDir::open(HomePid(h.lead.value));
+    if (!dir) return std::unexpected(dir.error());
+    auto memory = dir->open_file("mem", O_RDWR);
+    if (!memory) return std::unexpected(memory.error());
+    h.memory = std::move(*memory);
+    auto text = dir->read_text("maps");
+    if (!text) return std::unexpected(text.error());
+    auto maps = parse_maps(*text);
+    if (!maps) return std::unexpected(maps.error());
+    OMX_TRY(plan_vdso(p, *maps));
+    Ops plain;
+    for (auto& g : regions) {
+        if (g.kind == RegionKind::stack) OMX_TRY(plan_stack(*maps, g, plain));
+        else if (g.file < 0) plain.push_back(map_op(g, -1));
+    }
+    plan_ops(h, std::move(plain));
+    OMX_TRY(plan_files(p));
+    return plan_layout(p, *dir);
+}
+
+void Job::plan_ops(Homecoming& h, Ops ops) {
+    for (size_t at = 0; at < ops.size(); at += kOpsPerPost) {
+        Ops some(ops.begin() + static_cast<ptrdiff_t>(at),
+                 ops.begin() + static_cast<ptrdiff_t>(std::min(ops.size(), at + kOpsPerPost)));
+        h.work.push_back([some = std::move(some)] { return some; });
+    }
+}
+
+// The machine's own vDSO makes room for ours, to whose functions the process has pointers.
+Status Job::plan_vdso(Process& p, const std::vector<MapsEntry>& maps) {
+    auto& h = *p.homecoming;
+    auto& vdso = node_vdso();
+    auto at = std::ranges::find(maps, "[vdso]", &MapsEntry::path);
+    if (vdso.pieces.empty() || at == maps.end()) return fail("this kernel's vDSO can't be moved");
+    auto to = place_for_vdso(*h.image, at->start + static_cast<uint64_t>(vdso.pieces.front().at), vdso.bytes);
+    if (!to) return fail("there is no room for this kernel's vDSO");
+    Ops ops;
+    for (auto& piece : vdso.pieces) {
+        uint64_t from = at->start + static_cast<uint64_t>(piece.at);
+        uint64_t target = *to + static_cast<uint64_t>(piece.at - vdso.pieces.front().at);
+        ops.push_back(op(SYS_mremap, {from, piece.bytes, piece.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target, 0}));
+    }
+    h.vdso_at = *to - static_cast<uint64_t>(vdso.pieces.front().at);
+    plan_ops(h, std::move(ops));
+    return {};
+}
+
+// The stack is still there, with the pages that `ps` shows. It grows by being touched, as every stack.
+Status Job::plan_stack(const std::vector<MapsEntry>& maps, const Region& g, Ops& ops) {
+    auto here = std::ranges::find(maps, "[stack]", &MapsEntry::path);
+    if (here == maps.end() || here->end != g.end) return fail("its stack is not where it was");
+    if (g.start < here->start) ops.push_back(op(SYS_clock_gettime, {CLOCK_MONOTONIC, g.start}));
+    ops.push_back(op(SYS_madvise, {g.start, g.end - g.start, MADV_DONTNEED}));
+    if (g.prot != here->prot) ops.push_back(op(SYS_mprotect, {g.start, g.end - g.start, g.prot}));
+    return {};
+}
+
+Result<int> Job::file_for(Process& p, const FileKey& key, uint64_t bytes) {
+    if (key.device != 0) return kept_.find(p.pid, key);
+    auto& memory = shared_memory_[key.inode];
+    if (!memory) memory.reset(memfd_create("shared", MFD_CLOEXEC));
+    struct stat st;
+    if (!memory || fstat(memory.get(), &st) < 0) return fail_errno("shared memory");
+    if (static_cast<uint64_t>(st.st_size) < bytes && ftruncate(memory.get(), static_cast<off_t>(bytes)) < 0)
+        return fail_errno("shared memory");
+    return memory.get();
+}
+
+// Descriptors reach the deputy over a socket pair of its own: that needs no right but ptrace's and no path.
+Status Job::plan_files(Process& p) {
+    auto& h = *p.homecoming;
+    FilesToHand files;
+    for (uint32_t i = 0; i < h.image->files.size(); i++) {
+        uint64_t bytes = 0;
+        for (auto& g : h.image->regions)
+            if (g.file == static_cast<int32_t>(i)) bytes = std::max(bytes, g.file_offset + (g.end - g.start));
+        auto fd = file_for(p, h.image->files[i], bytes);
+        if (!fd) return std::unexpected(fd.error());
+        if (*fd >= 0) files.emplace_back(i, *fd);
+        else h.whole.push_back(i);
+    }
+    Ops whole;
+    for (auto& g : h.image->regions)
+        if (g.file >= 0 && std::ranges::find(h.whole, static_cast<uint32_t>(g.file)) != h.whole.end())
+            whole.push_back(map_op(g, -1));
+    plan_ops(h, std::move(whole));
+    if (files.empty()) return {};
+    auto& lead = *thread(h.lead);
+    h.work.push_back([this, &lead] {
+        int none[2] = {-1, -1};
+        return Ops{op(SYS_socketpair, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, own_data(lead, none, sizeof none)})};
+    });
+    h.work.push_back([this, &p] { return take_file_socket(p); });
+    for (size_t at = 0; at < files.size(); at += kFilesPerPost) {
+        FilesToHand some(
+            files.begin() + static_cast<ptrdiff_t>(at),
+            files.begin() + static_cast<ptrdiff_t>(std::min(files.size(), at + kFilesPerPost)));
+        h.work.push_back([this, &p, some] { return hand_files(p, some); });
+        h.work.push_back([this, &p, some] { return map_files(p, some); });
+    }
+    h.work.push_back([&h] { return Ops{op(SYS_close, {arg(h.files_at)})}; });
+    return {};
+}
+
+Result<std::vector<SlotOp>> Job::take_file_socket(Process& p) {
+    auto& h = *p.homecoming;
+    int ends[2];
+    std::memcpy(ends, p.slots->slot_data(thread(h.lead)->slot) + (kSlotDataAt - OMX_PAGE), sizeof ends);
+    h.files_at = ends[0];
+    h.files_to.reset(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), ends[1], 0)));
+    if (!h.files_to) return fail_errno("its files can't be handed over");
+    return Ops{op(SYS_close, {arg(ends[1])})};
+}
+
+Result<std::vector<SlotOp>> Job::hand_files(Process& p, const FilesToHand& files) {
+    auto& h = *p.homecoming;
+    FileMessage message{};
+    char byte = 0;
+    iovec io{&byte, 1};
+    msghdr header{};
+    header.msg_iov = &io, header.msg_iovlen = 1;
+    header.msg_control = message.control, header.msg_controllen = CMSG_SPACE(sizeof(int) * files.size());
+    auto c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(int) * files.size());
+    for (size_t i = 0; i < files.size(); i++)
+        std::memcpy(CMSG_DATA(c) + i * sizeof(int), &files[i].second, sizeof(int));
+    if (sendmsg(h.files_to.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+        return fail_errno("its files can't be handed over");
+    // The same in the deputy's memory: header, then the vector, the byte and the room for descriptors.
+    struct Inbox { msghdr header; iovec io; uint64_t byte; FileMessage message; } inbox{};
+    uint64_t at = (SlotMemory::slot_address(thread(h.lead)->slot) + kSlotDataAt).value;
+    inbox.header.msg_iov = reinterpret_cast<iovec*>(at + offsetof(Inbox, io));
+    inbox.header.msg_iovlen = 1;
+    inbox.header.msg_control = reinterpret_cast<void*>(at + offsetof(Inbox, message));
+    inbox.header.msg_controllen = sizeof inbox.message.control;
+    inbox.io = {reinterpret_cast<void*>(at + offsetof(Inbox, byte)), 1};
+    own_data(*thread(h.lead), &inbox, sizeof inbox);
+    return Ops{op(SYS_recvmsg, {arg(h.files_at), at, MSG_CMSG_CLOEXEC})};
+}
+
+Result<std::vector<SlotOp>> Job::map_files(Process& p, const FilesToHand& files) {
+    auto& h = *p.homecoming;
+    struct Inbox { msghdr header; iovec io; uint64_t byte; FileMessage message; } inbox;
+    std::memcpy(&inbox, p.slots->slot_data(thread(h.lead)->slot) + (kSlotDataAt - OMX_PAGE), sizeof inbox);
+    cmsghdr c;
+    std::memcpy(&c, inbox.message.control, sizeof c);
+    if ((inbox.header.msg_flags & MSG_CTRUNC) || c.cmsg_len != CMSG_LEN(sizeof(int) * files.size()))
+        return fail("it has no room for more descriptors (ulimit -n)");
+    Ops maps, closes;
+    for (size_t i = 0; i < files.size(); i++) {
+        int number;
+        std::memcpy(&number, inbox.message.control + CMSG_LEN(0) + i * sizeof(int), sizeof number);
+        for (auto& g : h.image->regions)
+            if (g.file == static_cast<int32_t>(files[i].first)) maps.push_back(map_op(g, number));
+        closes.push_back(op(SYS_close, {arg(number)}));
+    }
+    maps.insert(maps.end(), closes.begin(), closes.end());
+    // In front of what comes next; the first part now.
+    for (size_t end = maps.size(); end > kOpsPerPost;) {
+        size_t begin = (end - 1) / kOpsPerPost * kOpsPerPost;
+        Ops some(maps.begin() + static_cast<ptrdiff_t>(begin), maps.begin() + static_cast<ptrdiff_t>(end));
+        h.work.push_front([some = std::move(some)] { return some; });
+        end = begin;
+    }
+    maps.resize(std::min(maps.size(), kOpsPerPost));
+    return maps;
+}
+
+// The heap goes on where it ended on the node; all else of the layout the deputy has kept.
+Status Job::plan_layout(Process& p, const ProcDir& dir) {
+    auto& h = *p.homecoming;
+    auto text = dir.read_text("stat");
+    if (!text) return std::unexpected(text.error());
+    auto m = parse_stat(*text);
+    if (!m) return std::unexpected(m.error());
+    struct prctl_mm_map map = {
+        .start_code = m->start_code, .end_code = m->end_code, .start_data = m->start_data, .end_data = m->end_data,
+        .start_brk = m->start_brk, .brk = std::max(m->start_brk, h.image->mm.brk), .start_stack = m->start_stack,
+        .arg_start = m->arg_start, .arg_end = m->arg_end, .env_start = m->env_start, .env_end = m->env_end,
+        .auxv = nullptr, .auxv_size = 0, .exe_fd = ~0u};
+    auto& lead = *thread(h.lead);
+    h.work.push_back([this, &lead, map] {
+        return Ops{op(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, own_data(lead, &map, sizeof map), sizeof map})};
+    });
+    return {};
+}
+
+// The leading thread's next piece of work; when there is none left, the pages may come.
+void Job::lead_on(Process& p) {
+    auto& h = *p.homecoming;
+    auto t = thread(h.lead);
+    if (!t) return;
+    if (h.work.empty()) {
+        h.step = Step::filling;
+        link_.send(FrameType::ready, 0, ReadyFrame{p.pid, h.whole});
+        return;
+    }
+    auto work = std::move(h.work.front());
+    h.work.pop_front();
+    auto ops = work();
+    if (!ops) return cannot_come_home(p, ops.error().what);
+    post_ours(*t, *ops);
+}
+
+// It has done a piece.
+void Job::lead_done(Process& p) {
+    auto& h = *p.homecoming;
+    auto& slot = p.slots->slot(thread(h.lead)->slot);
+    for (uint32_t i = 0; i < slot.op_count; i++) {
+        if (!is_error(slot.ops[i].result)) continue;
+        return cannot_come_home(
+            p, fmt::format("{}({:#x}, {:#x}): {}", call_name(slot.ops[i].nr), slot.ops[i].args[0],
+                           slot.ops[i].args[1], std::strerror(static_cast<int>(-slot.ops[i].result))));
+    }
+    lead_on(p);
+}
+
+// From here on the process is whole at home, and nowhere else.
+void Job::memory_is_whole(Process& p) {
+    auto& h = *p.homecoming;
+    auto vdso = std::ranges::find(h.image->regions, RegionKind::vdso, &Region::kind);
+    if (vdso != h.image->regions.end()) {
+        omx_clock clock = node_vdso().functions;
+        for (auto f : {&clock.clock_gettime, &clock.gettimeofday, &clock.time, &clock.clock_getres, &clock.getcpu})
+            if (*f) *f += h.vdso_at;
+        if (!fill(h, vdso->start, View(vdso_with(clock, kernel_version()))))
+            return cannot_come_home(p, "its vDSO can't be written");
+    }
+    h.step = Step::threads;
+    p.away = false;
+    send_kill(p);
+    came_home_.insert(p.pid);
+    lanes_.drop_of(p.pid);
+    descriptors_.forget(p.pid);
+    h.memory.reset();
+    h.files_to.reset();
+    stats_.came_home[h.call.empty() ? "shared memory" : h.call]++;
+    stats_.processes.push_back({p.pid.value, p.program, "came home", h.reason, 0, 0, 0, 0});
+    std::vector<HomeTid> tids;
+    for (auto& [tid, t] : p.threads) tids.push_back(tid);
+    for (auto tid : tids)
+        if (auto t = thread(tid); t && p.homecoming && t->state == Thread::State::idle) go_back(*t);
+}
+
+// ---- threads ----
+
+// A deputy thread of such a process has done what it was posted: a call that goes on here while its thread is on the
+// way, or operations of ours.
+void Job::collect_at_home(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    bool ours = !t.active_for_guest();
+    if (ours) t.active.reset();
+    if (h.step == Step::threads) return go_back(t);
+    if (h.step == Step::announced) return make_room(p);
+    if (ours && h.step == Step::mapping && t.tid == h.lead) lead_done(p);
+}
+
+// What the call of a thread has brought goes where it belongs, and its registers say so.
+void Job::finish_call_at_home(Thread& t, ThreadState& s) {
+    auto active = std::move(*t.active);
+    t.active.reset();
+    if (s.call == 0) return;  // its answer has reached the node
+    auto head = head_of(t, active);
+    scratch_.clear();
+    Writer w(scratch_);
+    encode_reply(active.call, head, w);
+    ProcessMemory memory;
+    memory.through(t.tid);
+    if (auto applied = apply_reply(View(scratch_), active.call.nr, active.call.guest, memory)) head = applied->head;
+    s.regs.rax = static_cast<uint64_t>(head.restart ? -int64_t{head.restart} : head.result);
+    if (!head.restart) s.regs.orig_rax = ~uint64_t{0};
+}
+
+// An idle thread of the deputy becomes the process's own again: what only it can set is set by operations, the rest at
+// the stop behind them (leave_blob).
+void Job::go_back(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    t.waiting.reset();  // a call that hadn't begun begins anew by itself
+    auto& s = *h.state_of(t.tid);
+    if (t.active_for_guest()) finish_call_at_home(t, s);
+    t.new_mask.reset();
+    struct {
+        uint64_t all = ~uint64_t{0};
+        stack_t stack{};
+        siginfo_t signals[kSignalsPerPost];
+    } data;
+    data.stack.ss_sp = reinterpret_cast<void*>(s.altstack_sp);
+    data.stack.ss_size = s.altstack_size;
+    data.stack.ss_flags = s.altstack_flags;
+    auto at = (SlotMemory::slot_address(t.slot) + kSlotDataAt).value;
+    auto place = [&](size_t offset) { return at + offset; };
+    Ops ops{op(SYS_rt_sigprocmask, {SIG_SETMASK, place(offsetof(decltype(data), all)), 0, 8})};
+    size_t signals = 0;
+    auto queue = [&](std::vector<PendingSignal>& from) {
+        std::erase_if(from, [&](auto& signal) {
+            bool mine = signal.tid == t.tid || (t.tid == h.lead && signal.tid == HomeTid());
+            if (!mine || signals == kSignalsPerPost) return false;
+            data.signals[signals] = signal.info;
+            auto info = place(offsetof(decltype(data), signals) + signals++ * sizeof(siginfo_t));
+            auto number = static_cast<uint64_t>(signal.info.si_signo);
+            auto pid = static_cast<uint64_t>(p.pid.value), tid = static_cast<uint64_t>(t.tid.value);
+            ops.push_back(signal.tid == HomeTid() ? op(SYS_rt_sigqueueinfo, {pid, number, info})
+                                                  : op(SYS_rt_tgsigqueueinfo, {pid, tid, number, info}));
+            return true;
+        });
+    };
+    queue(h.image->pending);
+    queue(h.signals);
+    if (signals < kSignalsPerPost) {  // else once more, and these then
+        ops.push_back(op(SYS_sigaltstack, {place(offsetof(decltype(data), stack)), 0}));
+        ops.push_back(op(SYS_set_tid_address, {s.clear_child_tid}));
+        if (s.robust_list) ops.push_back(op(SYS_set_robust_list, {s.robust_list, s.robust_list_size}));
+        if (s.rseq) ops.push_back(op(SYS_rseq, {s.rseq, s.rseq_size, 0, s.rseq_signature}));
+        t.going_home = true;
+    }
+    own_data(t, &data, sizeof data);
+    post_ours(t, ops);
+}
+
+// At the stop behind its last operations: everything else of the thread is set here, and it goes on as itself.
+void Job::leave_blob(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    auto& s = *h.state_of(t.tid);
+    t.active.reset();
+    t.state = Thread::State::home;
+    bool last = std::ranges::all_of(p.threads, [](auto& other) {
+        return other.second->state == Thread::State::home || other.second->state == Thread::State::ended;
+    });
+    if (last) take_blob_away(t);
+    iovec io{nullptr, 0};
+    Bytes xstate(16384);
+    io = {xstate.data(), xstate.size()};
+    if (!s.xstate.empty() && ptrace(PTRACE_GETREGSET, t.tid.value, NT_X86_XSTATE, &io) == 0) {
+        xstate.resize(io.iov_len);
+        // A node's CPU has no feature that home's lacks (E), so that its state is a part of ours.
+        std::ranges::fill(xstate, std::byte{0});
+        std::copy_n(s.xstate.begin(), std::min(s.xstate.size(), xstate.size()), xstate.begin());
+        ptrace(PTRACE_SETREGSET, t.tid.value, NT_X86_XSTATE, &io);
+    }
+    tracee::set_signal_mask(t.tid, s.blocked);
+    tracee::set_registers(t.tid, s.regs);
+    tracee::die_with_supervisor(t.tid, false);
+    auto tid = t.tid;
+    bool let_go = h.call == "ptrace" || h.call == "seccomp";
+    if (last) {
+        p.homecoming.reset();
+        p.slots.reset();
+        kept_.forget(p.pid);
+        if (std::ranges::none_of(processes_, [](auto& other) { return other.second->homecoming != nullptr; }))
+            shared_memory_.clear();
+    }
+    if (!let_go) {
+        tracee::resume(tid);
+        return;
+    }
+    tracee::detach(tid);
+    forget(tid);
+}
+
+// By calls of the thread that is the last in it, from the vDSO.
+void Job::take_blob_away(Thread& t) {
+    auto offset = tracee::syscall_offset_in_vdso();
+    auto& h = *t.process->homecoming;
+    if (!offset) return;
+    constexpr std::pair<uint64_t, uint64_t> places[] = {
+        {OMX_BIG_BASE, OMX_BIG_SPAN}, {OMX_SLOTS_BASE, OMX_SLOTS_SPAN}, {OMX_BLOB_BASE, OMX_BLOB_BYTES}};
+    for (auto [at, bytes] : places) {
+        user_regs_struct regs;
+        int status = 0;
+        if (!tracee::registers(t.tid, regs)) return;
+        regs.rip = h.vdso_at + *offset;
+        regs.rax = SYS_munmap, regs.rdi = at, regs.rsi = bytes, regs.orig_rax = ~uint64_t{0};
+        if (!tracee::set_registers(t.tid, regs) || !tracee::single_step(t.tid) || !tracee::wait_stop(t.tid, status))
+            return;
+    }
+}
+
+}  // namespace omx
