@@ -360,6 +360,13 @@ void Job::forget(HomeTid tid) {
     processes_.erase(p->pid);
 }
 
+// All others of the job have come to their end, reaped or not.
+bool Job::is_last(const Thread& t) const {
+    return std::ranges::all_of(threads_, [&](auto& other) {
+        return other.second == &t || other.second->state == Thread::State::ended;
+    });
+}
+
 void Job::write_stats() {
     if (stats_written_ || !setup_.stats_file) return;
     stats_written_ = true;

@@ -138,6 +138,7 @@ private:
     void run_forced(Thread&);
     static Thread& ending_thread(Process&);
     void forget(HomeTid);
+    bool is_last(const Thread&) const;
     void write_stats();
 
     // --- the way home ---

@@ -154,8 +154,11 @@ void Job::kill_guest_first(Process& p, HomeTid tid, int signal) {
 void Job::release_held(Process& p) {
     p.ending = true;
     for (auto& h : std::exchange(p.held, {})) {
-        if (h.signal == 0 && threads_.size() == 1) write_stats();
-        if (auto t = thread(h.tid); t && h.signal == 0) t->state = Thread::State::ended;
+        auto t = thread(h.tid);
+        if (t && h.signal == 0) {
+            if (is_last(*t)) write_stats();
+            t->state = Thread::State::ended;
+        }
         tracee::resume(h.tid, h.signal);
     }
 }

@@ -113,8 +113,7 @@ void Job::on_exit_event(HomeTid tid) {
     descriptors_.drop_copies(p.pid);  // what it closes at its end must be closed then
     bool ours = t->exit_expected || p.ending || p.exec_in_progress || !p.away || p.guest_gone || !link_up_;
     if (!ours) return kill_guest_first(p, tid, 0);  // killed from outside: its guest must be gone first (F11)
-    bool last = threads_.size() == 1;
-    if (last) write_stats();
+    if (is_last(*t)) write_stats();
     t->state = Thread::State::ended;
     if (auto parent = undoer_of(tid)) hold_waiting_threads(*parent);
     tracee::resume(tid);

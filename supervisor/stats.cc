@@ -11,7 +11,7 @@ std::string json_string(std::string_view s) {
     for (unsigned char c : s) {
         if (c == '"' || c == '\\')
             out += '\\', out += static_cast<char>(c);
-        else if (c < 0x20 || c >= 0x7f)
+        else if (c < 0x20 || c == 0x7f)
             out += fmt::format("\\u{:04x}", c);
         else
             out += static_cast<char>(c);

@@ -53,7 +53,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 18) {
+    switch (random() % 22) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -83,6 +83,16 @@ bool try_decoders(Random& random) {
         case 13: return try_body(LaneAsk{pid(random), random(), {}}, random);
         case 14: return try_body(LaneHello{.lane = random()}, random);
         case 15: return try_body(UndoFrame{pid(random), tid(random)}, random);
+        case 16: return try_body(LeaveFrame{pid(random), some_text(random), some_text(random)}, random);
+        case 17: {
+            auto image = noise(random, 200);
+            return try_body(HomecomingFrame{pid(random), image}, random);
+        }
+        case 18: return try_body(ReadyFrame{pid(random), {static_cast<uint32_t>(random()), 7}}, random);
+        case 19: {
+            auto data = noise(random, 200);
+            return try_body(PagesFrame{pid(random), random() >> 2, random() % 2 == 0, data}, random);
+        }
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.

@@ -31,15 +31,21 @@ int main(void) {
         SAY("child: %s\n", c->text + 600000);
         strcpy(c->text + 700000, "written by the child");
         sem_post(&c->to_parent);
-        for (int i = 0; i < 1000; i++) sem_wait(&c->to_child), c->counter++, sem_post(&c->to_parent);
+        for (int i = 0; i < 1000; i++) {
+            sem_wait(&c->to_child);
+            c->counter++;
+            sem_post(&c->to_parent);
+        }
         return 5;
     }
     guest_sleep_ms(30);
     sem_post(&c->to_child);
     sem_wait(&c->to_parent);
-    SAY("parent: %s, counter %d\n", c->text + 700000, c->counter);
+    int counted = c->counter;
+    SAY("parent: %s, counter %d\n", c->text + 700000, counted);
     for (int i = 0; i < 1000; i++) sem_post(&c->to_child), sem_wait(&c->to_parent);
-    SAY("counter %d\n", c->counter);
+    counted = c->counter;
+    SAY("counter %d\n", counted);
     guest_wait_for("child", child);
     return 0;
 }

@@ -374,13 +374,26 @@ def case_supervisor_killed_in_the_middle(ctx):
         ctx.expect(status in (-signal.SIGKILL, 125) and out == b"", f"{mode}: status {status}, stdout {out!r}")
 
 
-def case_calls_that_are_not_yet_done_away(ctx):
-    code = ("import mmap; print('before', flush=True); open('f', 'wb').write(b'x' * 4096)\n"
-            "f = open('f', 'r+b'); mmap.mmap(f.fileno(), 0); print('behind')")
-    for mode in FAR_MODES:
-        status, out, err = ctx.run(ctx.stage.words(mode, ["/usr/bin/python3", "-c", code]))
-        ctx.expect((status, out) == (125, b"before\n"), f"{mode}: {status} {out!r}")
-        ctx.expect(re.fullmatch(rb"omxsup: [^\n]*mmap[^\n]*home[^\n]*\n", err), f"{mode}: {err!r}")
+def case_calls_that_bring_a_guest_home(ctx):
+    """It goes on there, traced, with the reason in --stats, and nothing of it stays on the node."""
+    code = ("import mmap, os, sys; open('f', 'wb').write(b'x' * 4096)\n"
+            "f = open('f', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[0:1] = b'y'\n"
+            "print(open('f').read(2), flush=True); sys.stdin.read(); print(len(open('/proc/self/maps').read()) > 0)")
+    node = ctx.stage.node()
+    stats = os.path.join(ctx.stage.work, "stats")
+    process = ctx.start([ctx.stage.omxsup, "run", "--on", node.address, "--stats=" + stats, "--", "/usr/bin/python3", "-c",
+                         code])
+    line = read_line(process.stdout.fileno(), ctx.stage.timeout_s)
+    ctx.expect(line == b"yx\n", f"said {line!r}")
+    maps = open(f"/proc/{process.pid}/maps").read()
+    ctx.expect("/usr/lib" in maps and "[stack]" in maps and "work/f" in maps, f"its memory is not at home:\n{maps}")
+    ctx.expect("memfd:" not in maps, f"its deputy's memory is still there:\n{maps}")
+    ctx.expect(tracer_of(process.pid) != 0, "nobody traces it")
+    status, out, err = ctx.end(process, b"")
+    ctx.expect((status, out, err) == (0, b"True\n", b""), f"{status} {out!r} {err!r}")
+    told = json.load(open(stats))
+    ctx.expect(told["came_home"] == {"mmap": 1} and told["not_yet"] == {}, f"{told['came_home']} {told['not_yet']}")
+    ctx.expect([p["where"] for p in told["processes"]] == ["came home"], f"{told['processes']}")
 
 
 def case_home_traces_nobody(ctx):

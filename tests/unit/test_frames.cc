@@ -113,6 +113,19 @@ TEST_CASE("life frames keep their numbers") {
     auto mask = round_trip(MaskFrame{HomeTid(8), 0x8000000000000001}, body);
     CHECK(mask.mask == 0x8000000000000001);
 
+    auto leave = round_trip(LeaveFrame{HomePid(9), "for a reason", "shmat"}, body);
+    CHECK(leave.pid == HomePid(9));
+    CHECK(leave.reason == "for a reason");
+    CHECK(leave.call == "shmat");
+    Bytes some{std::byte{1}, std::byte{2}};
+    auto homecoming = round_trip(HomecomingFrame{HomePid(9), View(some)}, body);
+    CHECK(std::ranges::equal(homecoming.image, some));
+    auto ready = round_trip(ReadyFrame{HomePid(9), {3, 1}}, body);
+    CHECK(ready.whole == std::vector<uint32_t>{3, 1});
+    auto pages = round_trip(PagesFrame{.pid = HomePid(9), .address = 4096, .last = true, .data = View(some)}, body);
+    CHECK(pages.address == 4096);
+    CHECK(pages.last);
+    CHECK(std::ranges::equal(pages.data, some));
     auto undo = round_trip(UndoFrame{HomePid(9), HomeTid(8)}, body);
     CHECK(undo.pid == HomePid(9));
     CHECK(undo.caller == HomeTid(8));
@@ -223,7 +236,7 @@ TEST_CASE("lane frames keep token and number") {
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 21);
+    CHECK(names == 26);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }

@@ -130,8 +130,8 @@ TEST_CASE("contents outside a region of their own are refused") {
 
 TEST_CASE("threads, layout and the rest are checked") {
     CHECK(says(refusal([](Image& i) { i.threads.clear(); }), "thread"));
-    CHECK(says(refusal([](Image& i) { i.pid = HomePid(0); }), "leader"));
-    CHECK(says(refusal([](Image& i) { i.threads[0].tid = HomeTid(5); }), "leader"));
+    CHECK(says(refusal([](Image& i) { i.pid = HomePid(0); }), "process number"));
+    CHECK(says(refusal([](Image& i) { i.pending.push_back({HomeTid(5), {}}); }), "pending signal"));
     CHECK(says(refusal([](Image& i) { i.threads[0].regs.rip = 0xffff800000000000; }), "registers"));
     CHECK(says(refusal([](Image& i) { i.threads[0].regs.fs_base = 1ull << 47; }), "segment"));
     CHECK(says(refusal([](Image& i) { i.threads[0].xstate.resize(100); }), "extended"));
