@@ -36,18 +36,6 @@ bool is_fault(const siginfo_t& info) {
     }
 }
 
-// Inodes of the shared anonymous memory that a process has mapped.
-std::vector<uint64_t> shared_memory_of(HomePid pid) {
-    std::ifstream file(fmt::format("/proc/{}/maps", pid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    std::vector<uint64_t> inodes;
-    auto maps = parse_maps(text);
-    if (!maps) return inodes;
-    for (auto& e : *maps)
-        if (e.shared && is_shared_anonymous(e)) inodes.push_back(e.inode);
-    return inodes;
-}
-
 // A system call instruction in every guest: our vDSO has some.
 std::optional<uint64_t> system_call_in(View vdso) {
     constexpr std::byte instruction[] = {std::byte{0x0f}, std::byte{0x05}};
@@ -57,6 +45,17 @@ std::optional<uint64_t> system_call_in(View vdso) {
 }
 
 }  // namespace
+
+std::vector<uint64_t> shared_memory_of(HomePid pid) {
+    std::ifstream file(fmt::format("/proc/{}/maps", pid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    std::vector<uint64_t> inodes;
+    auto maps = parse_maps(text);
+    if (!maps) return inodes;
+    for (auto& e : *maps)
+        if (is_shared_anonymous(e)) inodes.push_back(e.inode);
+    return inodes;
+}
 
 // ---- to rest ----
 

@@ -9,6 +9,9 @@
 
 namespace omx {
 
+// Inodes of the shared anonymous memory that a process has mapped.
+std::vector<uint64_t> shared_memory_of(HomePid);
+
 struct Homing {
     enum class Step : uint8_t {
         stopping,       // threads come to rest one by one

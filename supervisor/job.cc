@@ -43,6 +43,7 @@ Status Job::run() {
         spinner_.slept(*heard_at_ - idle_since);
         OMX_TRY(spin());
     }
+    write_stats();  // unless the last one was held for that: it has been let go
     return {};
 }
 
@@ -229,7 +230,10 @@ void Job::on_image_done(const ImageDone& done) {
 }
 
 void Job::on_gone(const GoneFrame& gone) {
-    if (came_home_.erase(gone.pid)) return;
+    if (came_home_.erase(gone.pid)) {
+        if (auto late = late_images_.extract(gone.pid)) link_.send(FrameType::image, 0, View(late.mapped()));
+        return;
+    }
     auto p = process(gone.pid);
     if (!p) return;
     p->homecoming.reset();

@@ -194,6 +194,7 @@ private:
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
     KeptFiles kept_;
     std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
+    std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone
     std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
     std::unordered_map<uint64_t, UniqueFd> files_;              // by handle

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "loader/capture.h"
 #include "loader/node_vdso.h"
@@ -31,6 +32,21 @@ std::pair<uint64_t, uint64_t> with_data(const Region& vdso) {
     if (pieces.empty()) return {vdso.start, vdso.end};
     uint64_t first = vdso.start + static_cast<uint64_t>(pieces.front().at);
     return {std::min(first, vdso.start), std::max(vdso.end, first + node_vdso().bytes)};
+}
+
+// Why a program can't leave because of what its process has become at home; empty: nothing is in the way. A guest asks
+// its node for its numbers and the time, and the deputy's own calls must not meet a filter.
+std::string must_stay(HomePid pid) {
+    for (const char* name : {"pid", "time"}) {
+        struct stat its, ours;
+        if (stat(fmt::format("/proc/{}/ns/{}", pid.value, name).c_str(), &its) == 0 &&
+            stat(fmt::format("/proc/self/ns/{}", name).c_str(), &ours) == 0 && its.st_ino != ours.st_ino)
+            return fmt::format("it is in a {} namespace of its own", name);
+    }
+    std::ifstream file(fmt::format("/proc/{}/status", pid.value));
+    for (std::string line; std::getline(file, line);)
+        if (line.starts_with("Seccomp:") && !line.ends_with("\t0")) return "it has a filter for its system calls";
+    return {};
 }
 
 std::string program_of(HomePid pid) {
@@ -65,7 +81,8 @@ void Job::on_exec(HomeTid tid) {
 
     int status = 0;
     if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
-    auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
+    auto why = must_stay(pid);
+    auto image = !why.empty() ? fail(std::move(why)) : link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
     if (!image) return was_away ? end_guest_with_line(*p, image.error().what) : stay_home(*p, image.error());
     user_regs_struct regs = image->threads.at(0).regs;
     if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
@@ -75,7 +92,10 @@ void Job::on_exec(HomeTid tid) {
     p->emptying = emptying(*image);
     if (link_up_) {
         Bytes body = encode_frame(*image);
-        link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
+        ImageFrame frame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)};
+        // It has come home only just: the node must first have seen to what is left of it there.
+        if (came_home_.contains(pid)) late_images_[pid] = encode_frame(frame);
+        else link_.send(FrameType::image, 0, frame);
     } else {
         p->ending = false;
         end_with_line(*p, line_of_each_);  // the link ended while it was in execve
