@@ -74,6 +74,7 @@ struct DeputyProcess {
     struct Held { HomeTid tid; int signal; };
     std::vector<Held> held;
     std::optional<std::string> end_line;      // what it will say when the node has ended its guest
+    std::optional<Error> stays_home;          // has executed what can't leave: goes on when its guest is gone, and why
     std::optional<std::string> last_words;    // with which it ends as soon as it is a deputy
     std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
     // A child of it that is being taken back, because the node could not make its half: see job_undo.cc.

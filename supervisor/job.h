@@ -83,6 +83,7 @@ private:
     Result<Image> capture(Process&, HomeTid);
     Status place_blob(Thread&, const Image&, user_regs_struct);
     void stay_home(Process&, const Error&);
+    bool goes_on_at_home(Process&);
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);

@@ -61,7 +61,7 @@ void Job::on_exec(HomeTid tid) {
     int status = 0;
     if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
-    if (!image) return was_away ? end_guest_with_line(*p, image.error().what) : stay_home(*p, image.error());
+    if (!image) return stay_home(*p, image.error());
     user_regs_struct regs = image->threads.at(0).regs;
     if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
     p->away = true;
@@ -82,12 +82,24 @@ Result<Image> Job::capture(Process& p, HomeTid) {
     return capture_exec(p.pid, [this](UniqueFd file, const std::string&) { return register_file(std::move(file)); });
 }
 
-// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec.
+// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec. If the
+// program that executed it was away, a guest still waits in its execve on the node: that one must be gone first.
 void Job::stay_home(Process& p, const Error& why) {
-    p.away = false;
+    if (p.away && !p.guest_gone && link_up_) {
+        p.stays_home = why;
+        return send_kill(p);
+    }
+    p.away = p.ending = p.guest_gone = p.kill_sent = false;
     tracee::die_with_supervisor(HomeTid(p.pid.value), false);
     stats_.processes.push_back({p.pid.value, p.program, "home", why.what, 0, 0, 0, 0});
     tracee::resume(HomeTid(p.pid.value));
+}
+
+// True if the guest that is gone now was all that it waited for.
+bool Job::goes_on_at_home(Process& p) {
+    if (!p.stays_home || !p.held.empty()) return false;
+    stay_home(p, *std::exchange(p.stays_home, std::nullopt));
+    return true;
 }
 
 // Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
