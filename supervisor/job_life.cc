@@ -82,8 +82,8 @@ Result<Image> Job::capture(Process& p, HomeTid) {
     return capture_exec(p.pid, [this](UniqueFd file, const std::string&) { return register_file(std::move(file)); });
 }
 
-// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec. If the
-// program that executed it was away, a guest still waits in its execve on the node: that one must be gone first.
+// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec. If
+// the program that executed it was away, a guest still waits in its execve on the node: that one must be gone first.
 void Job::stay_home(Process& p, const Error& why) {
     if (p.away && !p.guest_gone && link_up_) {
         p.stays_home = why;
