@@ -47,6 +47,7 @@ struct DeputyThread {
     std::optional<ActiveCall> active;
     std::optional<std::pair<CallOrigin, Bytes>> waiting;  // a call that came before the thread was ready
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
+    std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now

@@ -36,6 +36,7 @@ Status Job::run() {
     on_children();  // stops from before the descriptor existed
     while (!processes_.empty()) {
         heard_at_.reset();
+        answer_senders();
         auto idle_since = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
@@ -57,6 +58,7 @@ Status Job::spin() {
             if (!ran) fine = std::unexpected(ran.error());
             if (!ran || *ran) return true;
         }
+        answer_senders();
         return hear() || on_children();
     };
     while (fine && link_up_ && !processes_.empty() && spinner_.wait(news)) send_files();

@@ -112,6 +112,9 @@ private:
     void interrupt_call(Thread&);
     static void wait_on(Thread&, int signal);
     static bool handled_signal_waits(const Thread&);
+    static bool sends_signal(uint32_t nr);
+    bool signal_on_its_way(const HomeCall&);
+    void answer_senders();
     void deliver_to_guest(Thread&, const siginfo_t&);
     void on_signal_arrived(View body);
     void kill_guest_first(Process&, HomeTid, int signal);
@@ -161,6 +164,7 @@ private:
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
     std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
+    std::vector<HomeTid> senders_;                             // threads whose reply is held
     std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;
