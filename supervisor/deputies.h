@@ -2,7 +2,9 @@
 // job_*.cc, one file per kind of event.
 #pragma once
 #include "protocol/marshal.h"
+#include "supervisor/new_program.h"
 #include "supervisor/slots.h"
+#include <sys/user.h>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -60,6 +62,9 @@ struct DeputyProcess {
     std::string program;                      // for policy and stats
     bool away = false;                        // a guest of it exists on the node
     bool exec_in_progress = false;
+    // It waits behind its execve until its guest is gone, to go on at home: see job_let_go.cc.
+    std::optional<Judgement> staying;
+    std::optional<user_regs_struct> fresh;    // at its exec; it is watched for its first call
     // Its image is on its way: calls that still come are of threads that the exec has ended, and get no answer.
     bool image_on_its_way = false;
     unsigned signals_on_their_way = 0;        // sent to the guest; the node hasn't yet said that it has them
@@ -75,7 +80,6 @@ struct DeputyProcess {
     struct Held { HomeTid tid; int signal; };
     std::vector<Held> held;
     std::optional<std::string> end_line;      // what it will say when the node has ended its guest
-    std::optional<Error> stays_home;          // has executed what can't leave: goes on when its guest is gone, and why
     std::optional<std::string> last_words;    // with which it ends as soon as it is a deputy
     std::optional<uint64_t> mask_after_exec;  // blocked while the blob is put in place
     // A child of it that is being taken back, because the node could not make its half: see job_undo.cc.

@@ -203,14 +203,17 @@ void Job::end_job(const std::string& line, const std::string& line_of_each) {
     loop_.unwatch_readable(link_.fd());
     lanes_.drop_all();
     if (!line.empty()) say(line);
-    for (auto& [pid, p] : processes_) {
-        if (!p->away || p->guest_gone) continue;
+    std::vector<Process*> away;
+    for (auto& [pid, p] : processes_)
+        if (p->away && !p->guest_gone) away.push_back(p.get());
+    for (auto p : away) {
         p->guest_gone = true;  // as far as home can ever know
-        if (goes_on_at_home(*p)) continue;
-        if (p->held.empty())
-            end_with_line(*p, line_of_each);
-        else
+        if (!p->held.empty())
             release_held(*p);
+        else if (p->staying)
+            settle_at_home(*p);
+        else
+            end_with_line(*p, line_of_each);
     }
 }
 
@@ -230,7 +233,7 @@ void Job::on_gone(const GoneFrame& gone) {
     stats_.processes.push_back(
         {gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
     p->guest_gone = true;
-    if (goes_on_at_home(*p)) return;
+    if (p->staying && p->held.empty()) return settle_at_home(*p);
     if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (!p->held.empty()) return release_held(*p);
     if (p->ending) return;
@@ -246,11 +249,9 @@ void Job::on_lost(const LostFrame& lost) {
     if (!lost.call.empty()) stats_.not_yet[lost.call]++;
     stats_.processes.push_back({lost.pid.value, p->program, "away", lost.reason, 0, 0, 0, 0});
     p->guest_gone = true;
-    if (goes_on_at_home(*p)) return;
-    if (p->held.empty())
-        end_with_line(*p, lost.reason);
-    else
-        release_held(*p);
+    if (!p->held.empty()) return release_held(*p);
+    if (p->staying) return settle_at_home(*p);
+    end_with_line(*p, lost.reason);
 }
 
 void Job::on_mask(const MaskFrame& m) {

@@ -2,6 +2,7 @@
 //   job.cc          the loop, frames in, ends of processes
 //   job_calls.cc    a guest's call: checked, laid out, posted, collected, answered
 //   job_life.cc     exec, clone: how deputies come to be
+//   job_let_go.cc   programs that stay at home
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
@@ -82,8 +83,6 @@ private:
     void on_exec(HomeTid);
     Result<Image> capture(Process&, HomeTid);
     Status place_blob(Thread&, const Image&, user_regs_struct);
-    void stay_home(Process&, const Error&);
-    bool goes_on_at_home(Process&);
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
@@ -95,6 +94,15 @@ private:
     void thread_ready(Thread&);
     void finish_clone_if_ready(Thread& parent);
     static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
+
+    // --- programs that stay at home ---
+    void stay_home(Process&, Judgement);
+    void settle_at_home(Process&);
+    void let_go(Process&);
+    void exec_again(Process&);
+    void on_first_call(Process&);
+    bool reach_call_stop(HomeTid);
+    static void go_on_at_home(const Process&, HomeTid, int signal = 0);
 
     // --- stops ---
     void on_sigchld();
@@ -175,6 +183,8 @@ private:
     unsigned looks_ = 0;
     OwnArena own_arena_;
     KnownDescriptors descriptors_;
+    bool privileged_ = may_trace_anybody();
+    LeakCheckers leak_checkers_;
     bool direct_ = false;                     // calls may be run by the supervisor: see direct.h
     Bytes scratch_;
 };

@@ -31,12 +31,6 @@ uint64_t auxv_value(View auxv, uint64_t type) {
     return 0;
 }
 
-std::string program_of(HomePid pid) {
-    char path[4096];
-    auto n = readlink(fmt::format("/proc/{}/exe", pid.value).c_str(), path, sizeof path);
-    return n > 0 ? std::string(path, static_cast<size_t>(n)) : "?";
-}
-
 }  // namespace
 
 // At PTRACE_EVENT_EXEC. All other threads are gone, and the process has the leader's id, whoever called execve.
@@ -55,15 +49,17 @@ void Job::on_exec(HomeTid tid) {
     p->exec_in_progress = false;
     auto& t = add_thread(*p, tid, 0);
     t.state = Thread::State::preparing;
-    p->program = program_of(pid);
+    p->fresh.reset();
     stats_.execs++;
 
-    int status = 0;
-    if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
+    if (!reach_call_stop(tid)) return;
+    if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); judged.hold != Hold::keep)
+        return stay_home(*p, std::move(judged));
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
-    if (!image) return stay_home(*p, image.error());
+    if (!image) return stay_home(*p, {Hold::keep, image.error().what});
     user_regs_struct regs = image->threads.at(0).regs;
-    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
+    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, {Hold::keep, placed.error().what});
+    p->program = program_of(pid);
     p->away = true;
     p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
@@ -80,26 +76,6 @@ void Job::on_exec(HomeTid tid) {
 
 Result<Image> Job::capture(Process& p, HomeTid) {
     return capture_exec(p.pid, [this](UniqueFd file, const std::string&) { return register_file(std::move(file)); });
-}
-
-// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec. If
-// the program that executed it was away, a guest still waits in its execve on the node: that one must be gone first.
-void Job::stay_home(Process& p, const Error& why) {
-    if (p.away && !p.guest_gone && link_up_) {
-        p.stays_home = why;
-        return send_kill(p);
-    }
-    p.away = p.ending = p.guest_gone = p.kill_sent = false;
-    tracee::die_with_supervisor(HomeTid(p.pid.value), false);
-    stats_.processes.push_back({p.pid.value, p.program, "home", why.what, 0, 0, 0, 0});
-    tracee::resume(HomeTid(p.pid.value));
-}
-
-// True if the guest that is gone now was all that it waited for.
-bool Job::goes_on_at_home(Process& p) {
-    if (!p.stays_home || !p.held.empty()) return false;
-    stay_home(p, *std::exchange(p.stays_home, std::nullopt));
-    return true;
 }
 
 // Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.

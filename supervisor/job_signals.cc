@@ -33,10 +33,7 @@ Job::Disposition Job::disposition(HomePid pid, int signal) {
 void Job::on_signal(HomeTid tid, int signal) {
     auto& t = *thread(tid);
     auto& p = *t.process;
-    if (!p.away) {
-        tracee::resume(tid, signal);
-        return;
-    }
+    if (!p.away) return go_on_at_home(p, tid, signal);
     if (is_of_unseen_child(tid, signal)) {
         wait_on(t, signal);
         tracee::resume(tid);

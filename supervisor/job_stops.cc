@@ -51,6 +51,7 @@ void Job::on_stop(HomeTid tid, int status) {
     }
     if (signal == SIGTRAP && t->process->away && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
+        if (t->process->fresh) return on_first_call(*t->process);
         tracee::resume(tid);
         return;
     }
@@ -82,7 +83,7 @@ void Job::on_event_stop(HomeTid tid, int status) {
     if (group_stop)
         tracee::listen(tid);  // stays stopped as its parent was told, and wakes by SIGCONT
     else
-        tracee::resume(tid);
+        go_on_at_home(*t->process, tid);
 }
 
 // Points a stopped thread at operations of ours, whatever it was doing; what it did is lost, so this is for its end.
