@@ -71,7 +71,7 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     if (nr == OMX_LANE_LEAVE && t.process->lane.state == GuestLane::State::on) return on_lane_exit(t, notification);
     auto placement = place_of(nr, args);
     OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
-    if (nr == SYS_rt_sigsuspend && t.masked_args) {      // made by us: see become_sigsuspend
+    if (nr == SYS_rt_sigsuspend && t.masked_args && GuestAddr(args[0]) == t.mask_address) {  // ours: become_sigsuspend
         t.process->listener->proceed(notification);
         return;
     }

@@ -10,6 +10,8 @@
 namespace omx {
 
 namespace {
+constexpr uint16_t kRestartNoHand = 514;  // ERESTARTNOHAND: EINTR if a handler runs
+
 bool ignored_by_default(int s) { return s == SIGCHLD || s == SIGURG || s == SIGWINCH || s == SIGCONT; }
 bool stops_by_default(int s) { return s == SIGSTOP || s == SIGTSTP || s == SIGTTIN || s == SIGTTOU; }
 
@@ -190,6 +192,10 @@ void Job::interrupt_call(Thread& t) {
         auto code = -static_cast<int64_t>(regs.rax);
         bool inside =
             static_cast<int64_t>(regs.orig_rax) >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
+        // epoll_pwait says so for good. But its mask, which may be all that lets the signal through, is not the guest's
+        // own: the node must know that the handler comes first.
+        bool masked = regs.orig_rax == SYS_epoll_pwait || regs.orig_rax == SYS_epoll_pwait2;
+        if (masked && code == EINTR) t.active->restart = kRestartNoHand;
         if (!inside) return;  // it was over already
         t.active->restart = static_cast<uint16_t>(code);
         regs.rax = static_cast<uint64_t>(-EINTR);
