@@ -59,6 +59,10 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     if (t->process->killed) return true;                 // it dies without an answer
+    if (t->injected) {
+        on_injected_call(*t, n->id, nr);
+        return true;
+    }
     t->call_site = n->data.instruction_pointer;
     t->restart_is_ours = false;
     put_in_time_left(*t, nr, args);
@@ -99,10 +103,17 @@ void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, cons
 
 // False: the guest is being ended.
 bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args, bool both) {
-    t.process->memory.through(t.tid);
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    memory.take_missing();
     scratch_.clear();
     Writer w(scratch_);
-    if (auto encoded = encode_call(t.tid, nr, args, t.process->memory, w); !encoded) {
+    auto encoded = encode_call(t.tid, nr, args, memory, w);
+    if (auto missing = memory.take_missing()) {
+        wait_for_content(t, notification, *missing);
+        return true;
+    }
+    if (!encoded) {
         lose(*t.process, nr, args, encoded.error().what);
         return false;
     }

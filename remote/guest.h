@@ -9,6 +9,7 @@
 #include "remote/tracee.h"
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -31,6 +32,19 @@ struct Resume {
 };
 
 struct GuestProcess;
+struct GuestThread;
+
+// A system call that a stopped thread makes for us, with its registers and mask as they are to be afterwards.
+struct InjectedCall {
+    user_regs_struct regs{};
+    uint64_t mask = 0;
+    std::function<void(GuestThread&, int64_t result)> then;
+};
+// An mmap of a big file, which we make for the guest: see lazy_maps.cc.
+struct LazyMapping {
+    CallArgs args{};
+    std::shared_ptr<LazyFile> file;
+};
 
 struct PendingSignal { HomeTid tid; siginfo_t info; };       // tid 0: process-directed
 
@@ -39,6 +53,9 @@ struct GuestThread {
     GuestProcess* process = nullptr;
     GuestCall call;
     bool exiting = false;                        // has called exit; nothing of its code runs any more
+    std::optional<InjectedCall> injected;
+    std::optional<LazyMapping> lazy_mapping;
+    uint64_t content_wanted = 0;                 // not 0: its call begins anew when content is here (lazy_maps.cc)
     std::optional<Resume> held;                  // stopped while its process is frozen: how it goes on at the thaw
     user_regs_struct at_stop{};                  // registers at the TRACE stop of clone or execve
     std::optional<uint64_t> temporary_mask;      // its call was interrupted under this mask: see signals.cc
@@ -66,6 +83,7 @@ struct GuestProcess {
     std::set<pid_t> threads;
     std::shared_ptr<Listener> listener;
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
+    std::shared_ptr<LazySpace> space = std::make_shared<LazySpace>();
     ProcessMemory memory;
     GuestLane lane;
     bool frozen = false;

@@ -140,7 +140,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     p.stage = Process::Stage::running;
     auto& t = *guests_.thread(HomeTid(p.pid.value));
     t.mask = t.mask_at_home = r.image.threads.front().blocked;
-    p.memory.replaced();
+    p.memory.replaced(p.space);
     p.lane.has_island = r.plan->has_island;
     restores_.erase(it);
     OMX_DEBUG("{}: runs", p.pid.value);

@@ -123,6 +123,10 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     WorkerSetup w;
     w.sync_wake_up = !foregoes(options, "sync-wake-up");
     w.procmap_query = !foregoes(options, "procmap-query");
+    auto lazily = lazy_mappings_work();
+    if (!lazily) OMX_DEBUG("big files are fetched whole: {}", lazily.error().what);
+    w.userfaultfd = lazily && !foregoes(options, "userfaultfd");
+    w.lazy_above = options.lazy_above;
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");

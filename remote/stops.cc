@@ -34,6 +34,7 @@ void Worker::on_wait(HomeTid tid, int status, const rusage& usage) {
 void Worker::on_stop(Thread& t, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
     OMX_DEBUG("{}: stopped, event {}, signal {}", t.tid.value, event, signal);
+    if (t.injected) return on_injected_stop(t, status);
     bool entering_handler = std::exchange(t.entering_handler, false);
     switch (event) {
         case 0: break;

@@ -3,6 +3,7 @@
 //   worker.cc   the loop, frames in, the end of the link
 //   calls.cc    a guest's call: trapped, sent home, answered
 //   files.cc    mmap of home's files
+//   lazy_maps.cc  big ones, fetched where they are touched
 //   images.cc   taking in a process: stub, plan, start
 //   stops.cc    ptrace stops sorted out; ends
 //   clones.cc   new threads and processes with the numbers that home gave them
@@ -31,7 +32,8 @@ struct WorkerSetup {
     UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
     LaneToken lane_token{};        // what home must show the daemon for that
     std::string lanes = "auto";    // auto, off, always
-    bool sync_wake_up = true, procmap_query = true;      // if the kernel has them
+    bool sync_wake_up = true, procmap_query = true, userfaultfd = true;      // if the kernel has them
+    uint64_t lazy_above = 0;       // bytes of a file that is mapped without being fetched as a whole
 };
 
 class Worker {
@@ -87,6 +89,29 @@ private:
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
     void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
     void release_installed(Thread&, const GuestCall&);
+
+    // --- big files ---
+    bool to_be_mapped_lazily(const Process&, const CallArgs&, const FileKey&);
+    void map_lazily(Thread&, const GuestCall&, const FileKey&);
+    void begin_lazy_mapping(Thread&);
+    void make_lazy_mapping(Thread&);
+    void lazy_mapping_made(Thread&, uint64_t at);
+    void lazy_mapping_failed(Thread&, uint64_t at, int64_t error);
+    void give_up_laziness(Thread&, const Error&);
+    bool watch_faults(Thread&, int number);
+    void on_faults(const std::weak_ptr<LazySpace>&);
+    void fill_hole(const std::shared_ptr<LazySpace>&, uint64_t page);
+    bool watch_childs_mappings(Thread& child, const std::shared_ptr<LazySpace>& parents);
+    void childs_mappings_watched(Thread&, int number);
+    void wait_for_content(Thread&, uint64_t notification, const ProcessMemory::Missing&);
+    void begin_again(Thread&, uint64_t notification);
+    // Calls that a stopped thread makes for us.
+    using Then = std::function<void(Thread&, int64_t result)>;
+    bool begin_injecting(Thread&);
+    void inject(Thread&, uint64_t nr, const CallArgs&, Then);
+    void end_injecting(Thread&, uint64_t rax);
+    void on_injected_stop(Thread&, int status);
+    void on_injected_call(Thread&, uint64_t notification, uint32_t nr);
 
     // --- images ---
     void on_image(const ImageFrame&);
@@ -171,6 +196,7 @@ private:
     Loop& loop_;
     Link& link_;
     Contents contents_;
+    LazyFiles lazy_files_;                                       // outlives all who have one
     Guests guests_;
     UniqueFd children_;                                          // signalfd of SIGCHLD
     std::unordered_map<HomePid, std::unique_ptr<Restore>> restores_;
@@ -181,7 +207,7 @@ private:
     std::vector<SignalFrame> early_signals_;
     std::vector<HomePid> early_kills_;
     void catch_up(Process&);
-    uint64_t last_call_ = 0, last_restore_ = 0;
+    uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
     uint64_t calls_on_the_way_ = 0;
     std::optional<Error> ended_;
     Spinner spinner_;

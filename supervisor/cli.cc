@@ -57,6 +57,8 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_flag("--insecure", p.node.insecure, "Serve whoever connects; links aren't encrypted yet");
     node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")
         ->transform(CLI::AsSizeValue(false));
+    node->add_option("--lazy-above", p.node.lazy_above, "Mapped files bigger than that are fetched as they are touched")
+        ->transform(CLI::AsSizeValue(false));
     node->add_option("--without", p.node.without)->delimiter(',')->check(CLI::IsMember(kForegone))->group("");
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     add_link_option(*node, p.node.link);

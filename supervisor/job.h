@@ -173,7 +173,11 @@ private:
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
     std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
     std::vector<HomeTid> senders_;                             // threads whose reply is held
-    std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
+    struct NamedFile {
+        UniqueFd fd;
+        bool fetched = false;                                  // counted
+    };
+    std::unordered_map<uint64_t, NamedFile> files_;            // by handle
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;

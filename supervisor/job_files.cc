@@ -15,14 +15,16 @@ Result<FileKey> Job::register_file(UniqueFd file) {
     auto key = key_of(file.get());
     if (!key) return key;
     key->handle = next_file_++;
-    files_[key->handle] = std::move(file);
+    files_[key->handle].fd = std::move(file);
     return key;
 }
 
 void Job::on_file_get(uint64_t id, const FileGet& get) {
-    if (!files_.contains(get.handle))
+    auto file = files_.find(get.handle);
+    if (file == files_.end())
         return link_lost({fmt::format("the node asked for a file by the unknown handle {}", get.handle)});
-    stats_.files_fetched++;
+    stats_.file_reads++;
+    if (!std::exchange(file->second.fetched, true)) stats_.files_fetched++;
     transfers_.push_back(
         {id, get.handle, get.offset, get.offset + std::min<uint64_t>(get.bytes, ~uint64_t{0} - get.offset)});
     send_files();
@@ -37,7 +39,7 @@ bool Job::send_files() {
     while (link_up_ && !transfers_.empty() && link_.queued_bytes() < kQueueBytes) {
         auto& t = transfers_.front();
         Bytes piece(std::min<uint64_t>(kPieceBytes, t.end - t.at));
-        auto n = pread(files_.at(t.handle).get(), piece.data(), piece.size(), static_cast<off_t>(t.at));
+        auto n = pread(files_.at(t.handle).fd.get(), piece.data(), piece.size(), static_cast<off_t>(t.at));
         FileData data{.handle = t.handle,
                       .offset = t.at,
                       .error = n < 0 ? errno : 0,
@@ -46,7 +48,9 @@ bool Job::send_files() {
         link_.send(FrameType::file_data, t.id, data, Link::Priority::bulk);
         stats_.file_bytes_fetched += data.data.size();
         t.at += data.data.size();
-        if (data.last) transfers_.erase(transfers_.begin());
+        // In turns: what a guest waits for at a page of one file must not wait until all of another has been sent.
+        std::rotate(transfers_.begin(), transfers_.begin() + 1, transfers_.end());
+        if (data.last) transfers_.pop_back();
     }
     return link_up_ && !transfers_.empty() && link_.queued_bytes() < kQueueBytes;
 }
