@@ -18,6 +18,7 @@
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 namespace omx {
 namespace {
@@ -253,6 +254,9 @@ void Worker::on_injected_stop(Thread& t, int status) {
     bool at_end = WSTOPSIG(status) == (SIGTRAP | 0x80) &&
                   ptrace(PTRACE_GET_SYSCALL_INFO, t.tid.value, sizeof info, &info) > 0 &&
                   info.op == PTRACE_SYSCALL_INFO_EXIT;
+    // All signals are blocked: it can only be a fault at the instruction itself.
+    if (status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80))
+        return lose(*t.process, SYS_mmap, {}, "the call's instruction is gone");
     if (!at_end) {                                                       // its beginning, or a freeze
         tracee::request(PTRACE_SYSCALL, t.tid);
         return;
