@@ -49,9 +49,8 @@ void LazyFile::want(uint64_t from, uint64_t end, Done done) {
 
 void LazyFile::ask(uint64_t from, uint64_t end) {
     for (uint64_t at = hole_from(from); at < end; at = hole_from(at)) {
-        auto coming = std::ranges::find_if(requests_, [&](auto& r) { return r.second.begin() <= at && at < r.second.end; });
-        if (coming != requests_.end()) {
-            at = coming->second.end;
+        if (auto coming = request_within(at, at + 1)) {
+            at = coming->end;
             continue;
         }
         auto begin = begin_of_request(at), stop = end_of_request(at, begin, end);
@@ -64,11 +63,16 @@ void LazyFile::ask(uint64_t from, uint64_t end) {
     }
 }
 
+const LazyFile::Request* LazyFile::request_within(uint64_t from, uint64_t end) const {
+    for (auto& [id, r] : requests_)
+        if (r.begin() < end && r.end > from) return &r;
+    return nullptr;
+}
+
 // A little ahead of the hole's first wanted page, if that is missing as well and not on its way.
 uint64_t LazyFile::begin_of_request(uint64_t hole) const {
     uint64_t begin = hole & ~(kFirstWindow - 1);
-    bool coming = std::ranges::any_of(requests_, [&](auto& r) { return r.second.begin() < hole && r.second.end > begin; });
-    if (coming || hole_from(begin) != begin) return hole;
+    if (request_within(begin, hole) || hole_from(begin) != begin) return hole;
     auto data = lseek(memfd_.get(), static_cast<off_t>(begin), SEEK_DATA);       // ENXIO: none up to the end
     return data >= 0 && static_cast<uint64_t>(data) < hole ? hole : begin;
 }

@@ -36,6 +36,7 @@ private:
 
     void ask(uint64_t from, uint64_t end);
     uint64_t hole_from(uint64_t at) const;                // where the first hole at or behind `at` begins, or the end
+    const Request* request_within(uint64_t from, uint64_t end) const;
     uint64_t begin_of_request(uint64_t hole) const;
     uint64_t end_of_request(uint64_t hole, uint64_t begin, uint64_t wanted);
     uint64_t window_at(uint64_t at);

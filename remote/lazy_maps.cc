@@ -1,11 +1,11 @@
-// mmap of big files: mapped as sparse memfds, whose holes are filled where the guest touches them. A thread that touches
-// one waits in its fault (userfaultfd) until home has sent what belongs there; nobody else does. Threads so waiting are
-// stopped and killed like all others.
+// mmap of big files: mapped as sparse memfds, whose holes are filled where the guest touches them. A thread that
+// touches one waits in its fault (userfaultfd) until home has sent what belongs there; nobody else does. Threads so
+// waiting are stopped and killed like all others.
 //
 // The userfaultfd must be made by a process of that memory, and nobody may touch the mapping before it is watched, or
 // the hole would become zeroes for everybody. So the guest's mmap is not let go on: the thread is stopped in its place
-// and makes a few calls for us, the mmap without any access among them. A forked child's memory is not watched any more:
-// it makes its own at its first stop. (EVENT_FORK would need a privilege that nobody here has.)
+// and makes a few calls for us, the mmap without any access among them. A forked child's memory is not watched any
+// more: it makes its own at its first stop. (EVENT_FORK would need a privilege that nobody here has.)
 //
 // Only user code's accesses are so reported, the kernel's own fail with EFAULT. The worker's reads are looked at for
 // that: see forward().
@@ -231,7 +231,8 @@ void Worker::inject(Thread& t, uint64_t nr, const CallArgs& args, Then then) {
     auto regs = t.injected->regs;
     regs.rax = nr;
     regs.orig_rax = ~uint64_t{0};
-    regs.rdi = args[0], regs.rsi = args[1], regs.rdx = args[2], regs.r10 = args[3], regs.r8 = args[4], regs.r9 = args[5];
+    regs.rdi = args[0], regs.rsi = args[1], regs.rdx = args[2];
+    regs.r10 = args[3], regs.r8 = args[4], regs.r9 = args[5];
     regs.rip -= 2;
     t.injected->then = std::move(then);
     tracee::set_registers(t.tid, regs);

@@ -41,7 +41,8 @@ Status lazy_mappings_work() {
     std::filesystem::path huge = "/sys/kernel/mm/transparent_hugepage";
     bool any = huge_memfds(huge / "shmem_enabled");
     std::error_code none;
-    for (auto& size : std::filesystem::directory_iterator(huge, none)) any |= huge_memfds(size.path() / "shmem_enabled");
+    for (auto& size : std::filesystem::directory_iterator(huge, none))
+        any |= huge_memfds(size.path() / "shmem_enabled");
     if (any) return fail(fmt::format("{}/shmem_enabled gives memfds huge pages", huge.string()));
     return {};
 }

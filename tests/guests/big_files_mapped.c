@@ -1,5 +1,5 @@
-// A 20 GB file with a few words in it is mapped and touched here and there: by loads, by system calls, after fork, vfork
-// and mremap, and while it changes.
+// A 20 GB file with a few words in it is mapped and touched here and there: by loads, by system calls, after fork,
+// vfork and mremap, and while it changes.
 #include "guest.h"
 #include <setjmp.h>
 #include <sys/uio.h>
@@ -31,7 +31,8 @@ int main(void) {
     char *p = mmap(NULL, 21 * GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     IS(p != MAP_FAILED);
     for (int i = 0; i < PROBES; i++) SAY("%d: %.6s, before it %d\n", i, p + AT(i), i ? p[AT(i) - 1] : 0);
-    SAY("its last bytes: %.3s, behind them %d, behind that page %c\n", p + BYTES - 3, p[BYTES], touch(p + 20 * GIB + 4096));
+    SAY("its last bytes: %.3s, behind them %d\n", p + BYTES - 3, p[BYTES]);
+    SAY("behind its last page: %c\n", touch(p + 20 * GIB + 4096));
 
     // The kernel reads and writes where nobody has been.
     TRY(write(1, p + AT(3) + 100000, 3));
