@@ -28,6 +28,7 @@ struct ActiveCall {
     std::unique_ptr<SlotArena> arena;
     unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
     uint16_t restart = 0;                    // see ReplyHead
+    bool opened = false;                     // mmap: the process was closed (PR_SET_DUMPABLE, 0), and will be again
     // clone of a thread: the slot it will use. The reply waits until the new task stands ready.
     std::optional<unsigned> child_slot;
     std::chrono::steady_clock::time_point since;

@@ -86,8 +86,9 @@ private:
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
-    void start_mmap(Thread&, const CallHead&, const CallOrigin&);
+    void start_mmap(Thread&, const CallHead&, const CallOrigin&, bool opened = false);
     void finish_mmap(Thread&, const ReplyHead&);
+    void answer_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
     void take_memfd(Thread&, const user_regs_struct&);
@@ -148,6 +149,7 @@ private:
     void write_stats();
 
     // --- files ---
+    static Result<UniqueFd> borrow_descriptor(const Thread&, int number);
     Result<FileKey> register_file(UniqueFd);
     void on_file_get(uint64_t id, const FileGet&);
     void on_file_done(const FileDone&);

@@ -1,4 +1,7 @@
 // Files whose content the node wants: named by a handle that home gave out, sent in pieces that never delay a call.
+#include <fcntl.h>
+#include <sys/syscall.h>
+
 #include <algorithm>
 
 #include "loader/capture.h"
@@ -9,7 +12,25 @@ namespace omx {
 namespace {
 constexpr size_t kPieceBytes = 256 << 10;
 constexpr size_t kQueueBytes = 1 << 20;  // so much may wait in the link
+
+UniqueFd get_descriptor(int pidfd, int number) {
+    return UniqueFd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+}
 }  // namespace
+
+// What a number stands for in a process. A leader that has ended has no descriptors any more, although the others still
+// have (F14); then it goes by the thread's own pidfd (Linux 6.9), or, without that, by opening the same file.
+Result<UniqueFd> Job::borrow_descriptor(const Thread& t, int number) {
+    if (auto fd = get_descriptor(t.process->pidfd.get(), number)) return fd;
+    if (errno == EPERM) return fail_errno("pidfd_getfd");
+    constexpr unsigned of_thread = O_EXCL;  // PIDFD_THREAD
+    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, t.tid.value, of_thread)));
+    auto fd = pidfd ? get_descriptor(pidfd.get(), number)
+                    : UniqueFd(open(fmt::format("/proc/{}/task/{}/fd/{}", t.process->pid.value, t.tid.value, number)
+                                        .c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return fail_errno("pidfd_getfd");
+    return fd;
+}
 
 Result<FileKey> Job::register_file(UniqueFd file) {
     auto key = key_of(file.get());

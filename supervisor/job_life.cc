@@ -3,8 +3,11 @@
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+
+#include <algorithm>
 
 #include "loader/capture.h"
 #include "supervisor/job.h"
@@ -290,20 +293,24 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, const CallOrigin& f
 
 // ---- mmap of a file ----
 
-// The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key.
-void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from) {
-    ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
+// The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key. One
+// that has closed itself to us (PR_SET_DUMPABLE, 0) has to be `opened` for as long as we take the file from it.
+void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from, bool opened) {
+    ActiveCall active{.from = from, .opened = opened, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     if (setup_.trace_file)
         active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2],
                                   head.args[3], static_cast<int>(head.args[4]), head.args[5]);
     constexpr uint64_t place_flags = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED | MAP_GROWSDOWN;
+    std::vector<SlotOp> ops;
+    if (opened) ops.push_back(op(SYS_prctl, {PR_SET_DUMPABLE, 1}));
+    active.guest_op = static_cast<unsigned>(ops.size());
+    ops.push_back(op(SYS_mmap,
+                     {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]},
+                     OMX_OP_STOP_ON_ERROR));
+    ops.push_back(op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0));
     t.active = std::move(active);
-    post(t,
-         {op(SYS_mmap, {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]},
-             OMX_OP_STOP_ON_ERROR),
-          op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0)},
-         false);
+    post(t, ops, false);
     if (wait_inline(t, 300)) collect(t);
 }
 
@@ -321,13 +328,26 @@ std::string_view cannot_be_away(const CallArgs& args, int file) {
 }  // namespace
 
 void Job::finish_mmap(Thread& t, const ReplyHead& head) {
+    bool opened = t.active->opened;
+    answer_mmap(t, head);
+    if (!opened || t.state != Thread::State::idle || t.active) return;
+    bool needed = std::ranges::any_of(t.process->threads,
+                                      [](auto& other) { return other.second->active && other.second->active->opened; });
+    if (!needed) post_ours(t, {op(SYS_prctl, {PR_SET_DUMPABLE, 0})});
+}
+
+void Job::answer_mmap(Thread& t, const ReplyHead& head) {
     if (head.result < 0 && head.result > -4096) return reply(t, head);
     auto args = t.active->call.guest;
     auto number = static_cast<int>(args[4]);
-    UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
+    auto file = borrow_descriptor(t, number);
+    if (!file && file.error().code == EPERM) {
+        if (t.active->opened) return reply(t, {-EAGAIN, 0});  // it closes itself again and again
+        return start_mmap(t, {.tid = t.tid, .nr = SYS_mmap, .args = args}, CallOrigin(t.active->from), true);
+    }
     if (!file) return reply(t, {-EBADF, 0});  // closed meanwhile by another thread
-    auto why = cannot_be_away(args, file.get());
-    auto key = why.empty() ? register_file(std::move(file)) : fail(std::string(why));
+    auto why = cannot_be_away(args, file->get());
+    auto key = why.empty() ? register_file(std::move(*file)) : fail(std::string(why));
     if (!key) {
         stats_.not_yet["mmap"]++;
         return end_guest_with_line(

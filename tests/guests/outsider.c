@@ -1,5 +1,5 @@
-// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes, or
-// goes on by making processes, or by touching a big mapped file.
+// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes (in
+// a thread that is alone, too), or goes on by making processes, or by touching a big mapped file.
 #include "guest.h"
 
 // dprintf is no function for signal handlers: interrupted itself, it may print twice.
@@ -70,12 +70,23 @@ static int touches_a_big_file(void) {
     return 6;
 }
 
+static void *computes(void *unused) {
+    SAY("ready %d\n", getpid());
+    for (volatile long i = 0; !unused; ++i) {}
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     char c;
+    pthread_t thread;
     if (argc > 1 && strcmp(argv[1], "touch") == 0) return touches_a_big_file();
     if (argc > 1 && strcmp(argv[1], "fork") == 0) return forks_in_vain();
     signal(SIGUSR1, on_usr1);
     signal(SIGUSR2, on_usr2);
+    if (argc > 1 && strcmp(argv[1], "leave-thread") == 0) {
+        pthread_create(&thread, NULL, computes, NULL);
+        pthread_exit(NULL);
+    }
     SAY("ready %d\n", getpid());
     for (volatile long i = 0; argc > 1 && strcmp(argv[1], "compute") == 0; ++i) {}
     ssize_t n = read(0, &c, 1);

@@ -285,20 +285,21 @@ def case_clone_that_fails_on_the_node_only(ctx):
 
 
 def case_stop_and_continue_from_outside(ctx):
-    for mode in ("native", "home", *FAR_MODES):
-        process = ctx.outsider(mode, "compute")
+    modes = [(mode, how) for mode in ("native", "home", *FAR_MODES) for how in ("compute", "leave-thread")]
+    for mode, how in modes:
+        process = ctx.outsider(mode, how)
         process.send_signal(signal.SIGSTOP)
         status = wait_for_state(process, os.WUNTRACED)
-        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode}: the parent sees no stop, but {status}")
+        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode} {how}: the parent sees no stop, but {status}")
         time.sleep(0.1)
         before = cpu_ticks(processes.descendants())
         time.sleep(0.3)
-        ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode}: stopped, but something still computes")
+        ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode} {how}: stopped, but something still computes")
         process.send_signal(signal.SIGCONT)
         status = wait_for_state(process, os.WCONTINUED)
-        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode}: the parent sees no SIGCONT, but {status}")
+        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode} {how}: the parent sees no SIGCONT, but {status}")
         process.send_signal(signal.SIGTERM)
-        ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode}: not dead of SIGTERM after it was continued")
+        ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode} {how}: not dead of SIGTERM after it was continued")
 
 
 def waits_for_a_page(ctx, mode):

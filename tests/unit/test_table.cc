@@ -138,7 +138,7 @@ TEST_CASE("commands are placed one by one") {
     CHECK(place(SYS_prctl, {15}) == Place::both);
     CHECK(place(SYS_prctl, {16}) == Place::forward);
     CHECK(place(SYS_prctl, {4, 1}) == Place::forward);
-    CHECK(place(SYS_prctl, {4, 0}) == Place::home);
+    CHECK(place(SYS_prctl, {4, 0}) == Place::forward);
     CHECK(place(SYS_prctl, {22, 2, 1}) == Place::home);
     CHECK(place(SYS_prctl, {40, 1}) == Place::local);
     CHECK(place(SYS_seccomp, {1, 0, 0}) == Place::forward);
