@@ -141,6 +141,12 @@ Result<std::shared_ptr<LazyFile>> LazyFiles::open(const FileKey& key) {
     return file;
 }
 
+const FileKey* LazyFiles::file_of(uint64_t inode) const {
+    for (auto& known : files_)
+        if (auto file = known.lock(); file && file->inode_ == inode) return &file->key_;
+    return nullptr;
+}
+
 Status LazyFiles::on_data(uint64_t request, const FileData& data) {
     auto it = requests_.find(request);
     if (it == requests_.end()) return {};                              // its file has gone meanwhile

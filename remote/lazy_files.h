@@ -19,6 +19,7 @@ public:
 
     int reader() const { return reader_.get(); }          // to be mapped by guests: they can't write through it
     bool is(uint64_t device, uint64_t inode) const { return device == device_ && inode == inode_; }
+    const FileKey& key() const { return key_; }
     // What is behind the end of the file is no hole: the kernel knows what to do with who touches it.
     bool here(uint64_t from, uint64_t end) const;
     // `done` is called when these bytes are here: before want() returns if they are, else from LazyFiles::on_data().
@@ -58,6 +59,9 @@ public:
 
     // One for all guests of the job here, if its content is the same.
     Result<std::shared_ptr<LazyFile>> open(const FileKey&);
+    // Which file's content the memfd of this inode holds (holes and all), for who looks at what a guest has mapped:
+    // what can't be read there is not zeroes. nullptr: no lazy file's.
+    const FileKey* file_of(uint64_t inode) const;
     // Requests have numbers that Contents has not.
     static bool ours(uint64_t request) { return request & kOurs; }
     Status on_data(uint64_t request, const FileData&);

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <algorithm>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace omx;
@@ -165,8 +166,13 @@ TEST_CASE("guests share a big file while its content is the same, and home may c
     frame = f.home->receive_wait(1000);
     REQUIRE(frame);
     CHECK(FileDone::decode(frame->body)->handle == 3);
+    struct stat s{};
+    REQUIRE(fstat(first->reader(), &s) == 0);
+    REQUIRE(f.files->file_of(s.st_ino));
+    CHECK(f.files->file_of(s.st_ino)->handle == 1);
     auto asked = f.touch(*first, 0);
     first.reset();
+    CHECK_FALSE(f.files->file_of(s.st_ino));
     frame = f.home->receive_wait(1000);
     REQUIRE(frame);
     CHECK(FileDone::decode(frame->body)->handle == 1);
