@@ -10,7 +10,7 @@
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kProtocolVersion = 3;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -35,6 +35,7 @@ enum class FrameType : uint16_t {
     lane = 26,        // home -> node, first on a connection that is to be a lane, instead of hello
     lane_reply = 27,  // home -> node, on a lane: u64 frames that home had put on the link, then the body of a reply
     undo = 28,        // node -> home: a clone could not be made here: its half at home goes, unseen
+    raise = 29,       // node -> home: a timer that the node keeps has run out: its signal (body as of signal)
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);

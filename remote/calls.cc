@@ -82,7 +82,10 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     if (placement.place != Place::local) tell_mask(t);
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
-        case Place::forward: case Place::tell: case Place::cached:
+        case Place::cached:
+            if (answered_here(t, notification, nr, args)) return;
+            [[fallthrough]];
+        case Place::forward: case Place::tell:
             if (news_) heat(t, notification, nr, args);
             forward(t, notification, nr, args);
             return;
@@ -99,6 +102,17 @@ void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, cons
     // several ends at home first, so that nobody sees it joined here and alive there.
     if (nr == SYS_exit_group || (nr == SYS_exit && alone)) { t.process->listener->proceed(notification); return; }
     forward(t, notification, nr, args);
+}
+
+bool Worker::answered_here(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
+    std::optional<int64_t> result;
+    if (nr == SYS_clock_gettime) {
+        if (knows_cpu_clock(t, args, GuestAddr(args[1]))) result = 0;
+    } else {
+        result = cpu_timer_call(t, nr, args);
+    }
+    if (result) t.process->listener->answer(notification, *result);
+    return result.has_value();
 }
 
 // False: the guest is being ended.
@@ -119,6 +133,7 @@ bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallAr
     }
     t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
     calls_on_the_way_++;
+    if (nr != SYS_clock_gettime) t.process->cpu.calls++;
     link_.send(FrameType::call, t.call.id, View(scratch_));
     return true;
 }
@@ -150,12 +165,23 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     auto& listener = *t.process->listener;
     if (reply.head.restart) return interrupt_call(t, call, reply.head.restart);
     bool failed = reply.head.result < 0 && reply.head.result > -4096;
-    if (!failed) release_installed(t, call);
-    if (!failed && call.nr == SYS_rt_sigprocmask) follow_mask(t, call.args);
+    if (!failed) after_call(t, call, reply.head.result);
     if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
     else {
         if (t.site_to_rewrite) tracee::interrupt(t.tid);      // at the stop its site is rewritten
         listener.answer(call.notification, reply.head.result);
+    }
+}
+
+// What is to be done here when home's half of a call has succeeded.
+void Worker::after_call(Thread& t, const GuestCall& call, int64_t result) {
+    release_installed(t, call);
+    switch (call.nr) {
+        case SYS_rt_sigprocmask: return follow_mask(t, call.args);
+        case SYS_timer_create: return keep_cpu_timer(t, call.args);
+        case SYS_timer_delete: t.process->cpu_timers.erase(static_cast<int32_t>(call.args[0])); return;
+        case SYS_setrlimit: case SYS_prlimit64: return follow_cpu_limit(t, call);
+        default: return add_cpu_time(t, call, result);
     }
 }
 

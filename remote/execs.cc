@@ -82,6 +82,8 @@ void Worker::on_exec_event(Thread& t) {
     auto& leader = guests_.only_leader_left(p);
     p.stage = Process::Stage::restoring;
     p.installed = std::make_shared<InstalledFiles>();
+    p.cpu_timers.clear();
+    restoring_begins(p);
     p.space = std::make_shared<LazySpace>();
     p.memory.replaced(p.space);
     p.memory.through(leader.tid);

@@ -3,6 +3,7 @@
 #pragma once
 #include "loader/image.h"
 #include "protocol/marshal.h"
+#include "remote/cpu_timers.h"
 #include "remote/guest_process_memory.h"
 #include "remote/lane.h"
 #include "remote/listener.h"
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -71,6 +73,7 @@ struct GuestThread {
     // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
     std::chrono::steady_clock::time_point wait_until{};
     bool goes_on_waiting = false;
+    ToldCpuTime told_cpu_time;
 };
 
 // Descriptor numbers at which file contents stand for mmap's sake. Shared like the descriptor table they are in.
@@ -90,6 +93,8 @@ struct GuestProcess {
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop
     std::unordered_map<int, siginfo_t> last_signal;
+    CpuAccount cpu;
+    std::map<int32_t, CpuTimer> cpu_timers;      // by number
     // Why it was ended by us, to be said when it is gone; the call's name if it was a "not yet".
     std::optional<std::pair<std::string, std::string>> lost;
     std::optional<std::string> image_error;      // it ended before its image ran, and this is why

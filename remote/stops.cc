@@ -118,6 +118,7 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
         p.image_error = WIFSIGNALED(status) ? fmt::format("the stub was killed by signal {}", WTERMSIG(status))
                                             : fmt::format("the stub ended with status {}", WEXITSTATUS(status));
     restores_.erase(pid);
+    keep_use_of_ended(p, usage);
     if (p.lost) link_.send(FrameType::lost, 0, LostFrame{pid, p.lost->first, p.lost->second});
     else if (p.image_error) link_.send(FrameType::image_done, 0, ImageDone{pid, *p.image_error});
     else

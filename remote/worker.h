@@ -9,6 +9,7 @@
 //   clones.cc   new threads and processes with the numbers that home gave them
 //   execs.cc    execve: a guest becomes a stub again
 //   signals.cc  signals, interrupted calls, freezing
+//   cpu_accounts.cc, cpu_timers.cc   CPU time: told, limited, measured by timers
 //   lanes.cc    guests whose hot calls go home past us
 #pragma once
 #include "protocol/link.h"
@@ -124,7 +125,7 @@ private:
     Status hand_plan(Process&, uint64_t notification);
     void start_image(Process&, uint64_t notification, const CallArgs&);
     void on_stub_exec_stop(Thread&);
-    static void apply_limits(HomePid, const MemoryLimits&);
+    static void apply_limits(HomePid, const NodeLimits&);
 
     // --- stops and ends ---
     void on_children();
@@ -190,6 +191,25 @@ private:
     bool signal_waits(const Thread&, uint64_t mask);
     void become_sigsuspend(Thread&);
 
+    // --- CPU time ---
+    uint64_t restoring_ns(const CpuClock&);
+    static void restoring_begins(Process&);
+    static void restoring_ends(Process&);
+    static bool knows_cpu_clock(Thread&, const CallArgs&, GuestAddr to);
+    void add_cpu_time(Thread&, const GuestCall&, int64_t result);
+    void add_to_clock(Thread&, const CallArgs&);
+    void add_use_of_child(Process& parent, HomePid child, uint64_t usage, bool reaped);
+    void keep_use_of_ended(const Process&, const rusage&);
+    static void limit_cpu_time(HomePid, uint64_t soft, uint64_t hard);
+    void follow_cpu_limit(Thread&, const GuestCall&);
+    void keep_cpu_timer(Thread&, const CallArgs&);
+    std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);
+    int64_t set_cpu_timer(Thread&, CpuTimer&, const CallArgs&, uint64_t now_ns);
+    std::optional<uint64_t> look_at(Process&, int32_t id, CpuTimer&);
+    void look_at_cpu_timers();
+    bool answered_here(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    void after_call(Thread&, const GuestCall&, int64_t result);
+
     void held_reply(Thread&, const GuestCall&, const Reply&);
 
     WorkerSetup setup_;
@@ -207,6 +227,8 @@ private:
     std::vector<SignalFrame> early_signals_;
     std::vector<HomePid> early_kills_;
     void catch_up(Process&);
+    std::unordered_map<HomePid, CpuUse> ended_use_;              // of processes that nobody has waited for yet
+    UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at
     uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
     uint64_t calls_on_the_way_ = 0;
     std::optional<Error> ended_;

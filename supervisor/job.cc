@@ -159,6 +159,8 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_mask);
         case FrameType::undo:
             return with(&Job::on_undo);
+        case FrameType::raise:
+            return with(&Job::on_raise);
         case FrameType::file_done:
             return with(&Job::on_file_done);
         case FrameType::lane_ask:
@@ -237,10 +239,20 @@ void Job::on_gone(const GoneFrame& gone) {
     if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (!p->held.empty()) return release_held(*p);
     if (p->ending) return;
-    if (WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL)
+    bool killed = WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL;
+    if (killed && !used_up_its_time(p->pid, gone))
         return end_with_line(
             *p, fmt::format("{} was killed on node {} (out of memory there?)", p->program, setup_.node_name));
     end_like_guest(*p, gone.wait_status);
+}
+
+// The node's kernel keeps the limit by the number of ticks that met the process running: on a busy machine that may be
+// far from the time used, which is what we are told.
+bool Job::used_up_its_time(HomePid pid, const GoneFrame& gone) {
+    constexpr uint64_t half_a_second = 500'000;
+    rlimit limit{};
+    if (prlimit(pid.value, RLIMIT_CPU, nullptr, &limit) < 0 || limit.rlim_max == RLIM_INFINITY) return false;
+    return gone.user_us + gone.system_us >= limit.rlim_max * half_a_second;
 }
 
 void Job::on_lost(const LostFrame& lost) {

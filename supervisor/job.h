@@ -126,6 +126,7 @@ private:
     void answer_senders();
     void deliver_to_guest(Thread&, const siginfo_t&);
     void on_signal_arrived(View body);
+    void on_raise(const SignalFrame&);
     void kill_guest_first(Process&, HomeTid, int signal);
     void release_held(Process&);
 
@@ -138,6 +139,7 @@ private:
 
     // --- ends ---
     void end_like_guest(Process&, int wait_status);
+    static bool used_up_its_time(HomePid, const GoneFrame&);
     void end_with_line(Process&, const std::string& line);
     void end_guest_with_line(Process&, const std::string& line);
     void send_kill(Process&);

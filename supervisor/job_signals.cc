@@ -178,6 +178,17 @@ void Job::on_signal_arrived(View body) {
     if (auto p = process(about->pid); p && p->signals_on_their_way) p->signals_on_their_way--;
 }
 
+// A timer of CPU time has run out where the time is used. Its signal is queued here as the kernel would have done, and
+// comes to the guest as every other does, or stays pending, or wakes who waits for it.
+void Job::on_raise(const SignalFrame& f) {
+    auto p = process(f.pid);
+    if (f.info.si_code != SI_TIMER) return link_lost({"the node wants to raise a signal that is no timer's"});
+    if (!p || !p->away || p->ending) return;
+    int signal = f.info.si_signo;
+    if (f.tid.value) syscall(SYS_rt_tgsigqueueinfo, f.pid.value, f.tid.value, signal, &f.info);
+    else syscall(SYS_rt_sigqueueinfo, f.pid.value, signal, &f.info);
+}
+
 // The deputy's call must end now, with EINTR to the blob: whether it restarts is decided where the handler runs.
 void Job::interrupt_call(Thread& t) {
     if (t.state != Thread::State::calling || !t.active_for_guest()) return;
