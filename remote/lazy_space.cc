@@ -21,9 +21,9 @@ Status shake_hands(int fd) {
     return {};
 }
 
-// A huge page in a memfd would be there as a whole, zeroes, when the first piece of it is. Older kernels make one of many
-// small pages, with zeroes in the gaps, also where a guest has only been advised to want them (khugepaged, before 6.4).
-// The file says "always within_size advise [never] deny force"; that of one size has "inherit" too.
+// A huge page in a memfd would be there as a whole, zeroes, when the first piece of it is. Older kernels make one of
+// many small pages, with zeroes in the gaps, also where a guest has only been advised to want them (khugepaged, before
+// 6.4). The file says "always within_size advise [never] deny force"; that of one size has "inherit" too.
 bool huge_memfds(const std::filesystem::path& file) {
     std::ifstream in(file);
     std::string text;
