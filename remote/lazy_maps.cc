@@ -123,7 +123,7 @@ void Worker::give_up_laziness(Thread& t, const Error& why) {
 bool Worker::watch_faults(Thread& t, int number) {
     auto& p = *t.process;
     if (number < 0) return false;
-    auto taken = p.space->adopt(p.pid.value, number, loop_,
+    auto taken = p.space->adopt(t.tid, number, loop_,
                                 [this, space = std::weak_ptr(p.space)] { on_faults(space); });
     if (!taken) OMX_DEBUG("{}: {}", p.pid.value, taken.error().what);
     return taken.has_value();

@@ -52,8 +52,10 @@ LazySpace::~LazySpace() {
     if (faults_) loop_->unwatch_readable(faults_.get());
 }
 
-Status LazySpace::adopt(pid_t pid, int number, Loop& loop, Loop::Handler on_faults) {
-    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+Status LazySpace::adopt(HomeTid tid, int number, Loop& loop, Loop::Handler on_faults) {
+    constexpr unsigned of_thread = O_EXCL;                       // PIDFD_THREAD (6.9): the main thread may have ended
+    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid.value, of_thread)));
+    if (!pidfd) pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, tid.value, 0)));
     if (!pidfd) return fail_errno("pidfd_open of a guest");
     UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), number, 0)));
     if (!fd) return fail_errno("can't take the guest's userfaultfd");

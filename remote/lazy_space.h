@@ -4,7 +4,6 @@
 #pragma once
 #include "remote/lazy_files.h"
 #include <span>
-#include <sys/types.h>
 
 namespace omx {
 
@@ -16,9 +15,9 @@ public:
     ~LazySpace();
     LazySpace(const LazySpace&) = delete;
 
-    // The userfaultfd that a process of this space has made as its descriptor `number`. It also stays open there, where
+    // The userfaultfd that a thread of this space has made as its descriptor `number`. It also stays open there, where
     // the program can't use it (its calls on descriptors are home's): whatever ends first, a hole is never zeroes.
-    Status adopt(pid_t pid, int number, Loop&, Loop::Handler on_faults);
+    Status adopt(HomeTid, int number, Loop&, Loop::Handler on_faults);
     bool watching() const { return static_cast<bool>(faults_); }
     int number() const { return number_; }
     Status watch(uint64_t start, uint64_t end);
