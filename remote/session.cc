@@ -92,7 +92,7 @@ void tell(const UniqueFd& news, const std::string& text) {
 int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_setup) {
     auto loop = Loop::make(loop_kind(options.link));
     if (!loop) { complain(loop.error().what); return 1; }
-    Link link(plain_channel(std::move(setup.socket)), **loop);
+    Link link(plain_channel(std::move(setup.socket), options.patience_s), **loop);
     auto home = read_hello(link);
     if (!home && home.error().code == ECONNRESET) {               // nobody is there to be told
         complain(fmt::format("a job did not begin: {}", home.error().what));
@@ -223,6 +223,16 @@ int refuse_peer(UniqueFd socket, const std::string& reason) {
     Link link(plain_channel(std::move(socket)), **loop);
     refuse(link, reason);
     return 1;
+}
+
+void refuse_without_waiting(UniqueFd socket, const std::string& reason) {
+    auto loop = Loop::make(LoopKind::epoll);
+    if (!loop) return;
+    char hello[4096];              // unread, it would make the close a reset, which overtakes the answer
+    while (recv(socket.get(), hello, sizeof hello, MSG_DONTWAIT) > 0) {}
+    Link link(plain_channel(std::move(socket)), **loop);
+    link.send(FrameType::refuse, 0, Refuse{reason});
+    (void)link.flush(0);
 }
 
 Status check_peer(int socket) {

@@ -28,6 +28,10 @@ void add_lanes_option(CLI::App& app, std::string& lanes) {
     app.add_option("--lanes", lanes)->check(CLI::IsMember({"auto", "off", "always"}))->group("");      // likewise
 }
 
+void add_patience_option(CLI::App& app, unsigned& seconds) {
+    app.add_option("--patience", seconds)->check(CLI::Range(1, 86400))->group("");                     // likewise
+}
+
 CLI::App* add_run(CLI::App& app, Parsed& p) {
     auto run = app.add_subcommand("run", "Run COMMAND on another node, or as told");
     run->footer("omxsup run [OPTIONS] [--] COMMAND [ARG...]: COMMAND begins at the first word that is no option.\n"
@@ -46,6 +50,7 @@ CLI::App* add_run(CLI::App& app, Parsed& p) {
         ->take_all()->allow_extra_args(false)->type_name("NAME=N");
     add_link_option(*run, p.run.link);
     add_lanes_option(*run, p.run.lanes);
+    add_patience_option(*run, p.run.patience_s);
     return run;
 }
 
@@ -63,6 +68,7 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     add_link_option(*node, p.node.link);
     add_lanes_option(*node, p.node.lanes);
+    add_patience_option(*node, p.node.patience_s);
     return node;
 }
 

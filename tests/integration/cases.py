@@ -2,22 +2,24 @@
 
 A case is a function case_NAME(ctx). It returns complaints, an empty list if all is well, or calls ctx.skip().
 """
+import contextlib
+import itertools
 import json
 import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from harness import processes, user as users
 from harness.node import Node
-from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, PING, PROTOCOL_VERSION, READ, REPLY, TOKEN,
-                       WRITE, FakeNode, call, frame)
+from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, PING, PROTOCOL_VERSION, READ, REPLY,
+                       TOKEN, WRITE, FakeNode, call, frame)
 
 FAR_MODES = ("remote", "local")
 
@@ -46,6 +48,12 @@ class Context:
         """(status, stdout, stderr) of a command that must end; nothing may be left of it."""
         process = self.start(words)
         return self.end(process, given)
+
+    def run_beside(self, words):
+        """The same while another job goes on."""
+        process = self.start(words)
+        out, err = process.communicate(b"", timeout=self.stage.timeout_s)
+        return process.returncode, out, err
 
     def end(self, process, given=None):
         try:
@@ -285,8 +293,7 @@ def case_clone_that_fails_on_the_node_only(ctx):
 
 
 def case_stop_and_continue_from_outside(ctx):
-    modes = [(mode, how) for mode in ("native", "home", *FAR_MODES) for how in ("compute", "leave-thread")]
-    for mode, how in modes:
+    for mode, how in itertools.product(("native", "home", *FAR_MODES), ("compute", "leave-thread")):
         process = ctx.outsider(mode, how)
         process.send_signal(signal.SIGSTOP)
         status = wait_for_state(process, os.WUNTRACED)
@@ -294,10 +301,12 @@ def case_stop_and_continue_from_outside(ctx):
         time.sleep(0.1)
         before = cpu_ticks(processes.descendants())
         time.sleep(0.3)
-        ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode} {how}: stopped, but something still computes")
+        used = cpu_ticks(processes.descendants()) - before
+        ctx.expect(used < 10, f"{mode} {how}: stopped, but something still computes")
         process.send_signal(signal.SIGCONT)
         status = wait_for_state(process, os.WCONTINUED)
-        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode} {how}: the parent sees no SIGCONT, but {status}")
+        ctx.expect(status is not None and os.WIFCONTINUED(status),
+                   f"{mode} {how}: the parent sees no SIGCONT, but {status}")
         process.send_signal(signal.SIGTERM)
         ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode} {how}: not dead of SIGTERM after it was continued")
 
@@ -485,131 +494,6 @@ def case_home_traces_nobody(ctx):
     ctx.end(process, b"x")
 
 
-def raised_copies(ctx):
-    """Copies of a program that get other users, groups or capabilities, by name. Made by root, run by an ordinary user."""
-    directory = os.path.join(ctx.stage.directory, "raised")
-    os.mkdir(directory, 0o755)
-    capability = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)          # cap_net_raw, permitted and effective
-    copies = {"setuid": 0o4755, "closed-setuid": 0o4711, "setgid": 0o2755, "closed": 0o711, "plain": 0o755, "able": 0o755}
-    for name, mode in copies.items():
-        copies[name] = os.path.join(directory, name)
-        shutil.copy(ctx.guest("credentials"), copies[name])
-        os.chown(copies[name], 0, 0)
-        os.chmod(copies[name], mode)
-    os.setxattr(copies["able"], "security.capability", capability)
-    for name in "setuid", "closed":
-        copies[name + "-script"] = os.path.join(directory, name + "-script")
-        with open(copies[name + "-script"], "w") as f:
-            f.write(f"#!{copies[name]} of-the-script\n")
-        os.chmod(f.name, 0o755)
-    return copies
-
-
-def case_programs_that_raise_privileges(ctx):
-    if os.getuid() != 0:
-        ctx.skip("only root can make setuid programs")
-    copies = raised_copies(ctx)
-    line = "".join(f"{path} an argument; echo $?\n" for path in copies.values())
-    line += f"cd {os.path.dirname(copies['setuid'])}; ./setuid; env -i A=B setpriv --no-new-privs ./setuid; "
-    line += "".join(f"./plain by-descriptor ./{name}\n" for name in ("setuid", "closed"))
-    results = {mode: ctx.run(ctx.stage.words(mode, ["sh", "-c", line])) for mode in ("native", "home", *FAR_MODES)}
-    native = results["native"][1]
-    if b"Uid:\t%d\t0\t" % ctx.user.uid not in native:
-        ctx.skip("this file system grants nothing")
-    for mode, result in results.items():
-        ctx.expect(result == results["native"], f"{mode}: {result}, natively {results['native']}")
-
-
-def case_command_that_raises_privileges(ctx):
-    """It is the job's only process: when it is let go the job is over, and says so."""
-    if os.getuid() != 0:
-        ctx.skip("only root can make setuid programs")
-    for name, path in raised_copies(ctx).items():
-        native = ctx.run([path])
-        words = ctx.stage.words("remote", [path])
-        words.insert(words.index("run") + 1, "--stats=stats")
-        ctx.expect(ctx.run(words) == native, f"{name}: natively {native}")
-        with open(os.path.join(ctx.stage.work, "stats")) as f:
-            where = json.load(f)["processes"][-1]
-        at_home = ctx.user.uid != 0 and name != "plain"
-        ctx.expect((where["where"], bool(where["reason"])) == ("home" if at_home else "away", at_home), f"{name}: {where}")
-
-
-def in_all_modes(ctx, command):
-    """What the command said in each mode; complains where that isn't what it said natively."""
-    said = {mode: ctx.run(ctx.stage.words(mode, command)) for mode in ("native", "home", *FAR_MODES)}
-    for mode, what in said.items():
-        ctx.expect(what == said["native"], f"{mode}: {what}, natively {said['native']}")
-    return said["native"]
-
-
-def compiled(ctx, source, *options):
-    """The path of a small C program compiled here and now; None if this machine's compiler can't."""
-    directory = os.path.join(ctx.stage.directory, "compiled")
-    os.makedirs(directory, 0o755, exist_ok=True)
-    path = os.path.join(directory, "".join(options).replace("/", ""))
-    process = subprocess.run(["gcc", "-x", "c", "-", "-o", path, *options], input=source.encode(), capture_output=True)
-    return path if process.returncode == 0 else None
-
-
-def case_programs_that_look_for_leaks(ctx):
-    source = "#include <stdlib.h>\nint main(int n, char **v) { return malloc(16) == 0 || v[n] != 0; }"
-    ways = ["-fsanitize=leak"], ["-fsanitize=address"], ["-fsanitize=address", "-static-libasan", "-s"]
-    programs = list(filter(None, (compiled(ctx, source, *way) for way in ways)))
-    if not programs:
-        ctx.skip("gcc has no sanitizers here")
-    line = "".join(f"{path} 2>&1 | grep ^SUMMARY; {path} 2> /dev/null; echo $?; " for path in programs)
-    status, out, _ = in_all_modes(ctx, ["sh", "-c", line])
-    ctx.expect(b"leaked" in out, f"natively it finds no leak: {status} {out!r}")
-
-
-def case_programs_that_trace_others(ctx):
-    tools = {"strace": "strace -qq -e trace=chdir sh -c 'cd /'; strace -o /dev/null true; echo $?",
-             "gdb": "gdb -q -nx -batch -ex run true 2>&1 | grep -c exited; echo $?"}
-    tools = [line for tool, line in tools.items() if shutil.which(tool)]
-    if not tools:
-        ctx.skip("neither strace nor gdb is here")
-    in_all_modes(ctx, ["sh", "-c", "; ".join(tools)])
-
-
-def case_jobs_within_a_job(ctx):
-    """Each is a job of its own, wherever it was told to run; whoever started it waits for it as for any command."""
-    nested = {"remote": ["--on=" + ctx.stage.node().address], "local": ["--local-node"], "home": ["--home"]}
-    for where, options in nested.items():
-        inner = " ".join([ctx.stage.omxsup, "run", "--stats=stats", *options, "--"])
-        line = f"{inner} sh -c 'cat; exit 3'; echo $?; {inner} sh -c 'kill -TERM $$'; echo $?; {inner} no-such-command"
-        for mode in FAR_MODES:
-            status, out, err = ctx.run(ctx.stage.words(mode, ["sh", "-c", line]), b"given")
-            ctx.expect((status, out) == (127, b"given3\n143\n") and b"command not found" in err,
-                       f"{where} within {mode}: {status} {out!r} {err!r}")
-
-
-def case_programs_that_cannot_leave(ctx):
-    """A shell that is away executes one of 32 bits: that one goes on at home, and its children leave again."""
-    source = """static int call(int number, int a, int b, int c) {
-        int result;
-        __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");
-        return result;
-    }
-    void begin(char **argv) {
-        call(4, 1, (int)"32 bits\\n", 8);
-        if (argv[2]) call(11, (int)argv[2], (int)(argv + 2), 0);
-        call(1, 3, 0, 0);
-    }
-    __asm__(".globl _start\\n_start: push %esp; call begin");"""
-    program = compiled(ctx, source, "-m32", "-nostdlib", "-static", "-fno-pie", "-no-pie", "-fno-stack-protector")
-    if not program or subprocess.run([program], capture_output=True).returncode != 3:
-        ctx.skip("no programs of 32 bits here")
-    line = f"{program}; echo $?; {program} /bin/echo from there; {program} {program}; exec {program} /bin/echo end"
-    in_all_modes(ctx, ["sh", "-c", line])
-    words = ctx.stage.words("remote", ["sh", "-c", line])
-    words.insert(words.index("run") + 1, "--stats=stats")
-    ctx.run(words)
-    with open(os.path.join(ctx.stage.work, "stats")) as f:
-        ran = [(process["program"].split("/")[-1], process["where"]) for process in json.load(f)["processes"]]
-    ctx.expect(ran.count(("echo", "away")) == 2, f"what it executes doesn't leave again: {ran}")
-
-
 def case_ten_jobs_on_one_node(ctx):
     words = ctx.stage.words("remote", ["sh", "-c", "for i in 1 2 3; do echo $i | cat; done; echo $0"])
     jobs = [ctx.start([*words, str(number)]) for number in range(10)]
@@ -672,41 +556,51 @@ class Hosts:
     def sh(self, pid, line):
         subprocess.run([*self.inside(pid), "sh", "-c", line], check=True, capture_output=True)
 
+    def wait_for(self, address, port, patience_s=10):
+        end = time.monotonic() + patience_s
+        while subprocess.run([*self.home, "bash", "-c", f"exec 2> /dev/null 3<> /dev/tcp/{address}/{port}"]).returncode:
+            if time.monotonic() > end:
+                raise RuntimeError(f"nobody listens on {address}:{port}")
+            time.sleep(0.02)
+
+    def cut(self, yes):
+        self.sh(self.holders[1].pid, f"ip link set cable {'down' if yes else 'up'}")
+
     def close(self):
         for holder in self.holders:
             holder.kill()
             holder.wait()
 
 
-def case_two_hosts_over_tcp(ctx):
+@contextlib.contextmanager
+def node_on_another_host(ctx, *options):
+    """(hosts, words that run a command there)."""
     if os.getuid() != 0:
         ctx.skip("only root can make network namespaces without a user namespace")
     try:
         hosts = Hosts()
     except (subprocess.CalledProcessError, OSError) as e:
         ctx.skip(f"no virtual network here: {e}")
-    listen = [ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure"]
+    listen = [ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure", *options]
     node = ctx.start([*hosts.node, *as_user(ctx.user), *listen], stdin=subprocess.DEVNULL, preexec_fn=None)
     try:
-        far = [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", "--on=10.99.0.2:7117", "--"]
-        script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
-        end = time.monotonic() + 5
-        while subprocess.run([*hosts.home, "bash", "-c", "exec 2> /dev/null 3<> /dev/tcp/10.99.0.2/7117"]).returncode:
-            if node.poll() is not None:
-                return [f"the node did not listen: {node.communicate()}"]
-            if time.monotonic() > end:
-                return ["no connection in 5 s"]
-            time.sleep(0.02)
-        native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
-        wanted = native.communicate()[0]
-        process = ctx.start([*far, "sh", "-c", script], preexec_fn=None)
-        out, err = process.communicate(b"", timeout=ctx.stage.timeout_s)
-        ctx.expect((process.returncode, out, err) == (3, wanted, b""), f"far: {process.returncode} {out!r} {err!r}")
+        hosts.wait_for("10.99.0.2", 7117)
+        yield hosts, [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", *options, "--on=10.99.0.2:7117", "--"]
     finally:
         node.send_signal(signal.SIGTERM)
         node.communicate(timeout=10)
         hosts.close()
     ctx.expect(node.returncode == 0, f"the node ended with {node.returncode}")
+
+
+def case_two_hosts_over_tcp(ctx):
+    with node_on_another_host(ctx) as (_, far):
+        script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
+        native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
+        wanted = native.communicate()[0]
+        process = ctx.start([*far, "sh", "-c", script], preexec_fn=None)
+        out, err = process.communicate(b"", timeout=ctx.stage.timeout_s)
+        ctx.expect((process.returncode, out, err) == (3, wanted, b""), f"far: {process.returncode} {out!r} {err!r}")
 
 
 # Connects in ways in which no supervisor does; run as the node's user, whom alone it listens to.
@@ -859,5 +753,9 @@ def case_listening_beyond_loopback_needs_a_word(ctx):
 
 def run(options, name, user, stage):
     ctx = Context(options, user, stage)
-    result = globals()["case_" + name](ctx)
+    import failures
+    import programs
+    case = next(vars(module)["case_" + name] for module in (sys.modules[__name__], failures, programs)
+                if "case_" + name in vars(module))
+    result = case(ctx)
     return ctx.complaints + (result or [])
