@@ -177,12 +177,13 @@ Status capture_limit(std::string_view text, std::string_view name, uint64_t& sof
     return {};
 }
 
-Status capture_limits(const ProcDir& process, MemoryLimits& l) {
+Status capture_limits(const ProcDir& process, NodeLimits& l) {
     auto text = process.read_text("limits");
     if (!text) return std::unexpected(text.error());
     OMX_TRY(capture_limit(*text, "Max address space", l.as_soft, l.as_hard));
     OMX_TRY(capture_limit(*text, "Max data size", l.data_soft, l.data_hard));
-    return capture_limit(*text, "Max stack size", l.stack_soft, l.stack_hard);
+    OMX_TRY(capture_limit(*text, "Max stack size", l.stack_soft, l.stack_hard));
+    return capture_limit(*text, "Max cpu time", l.cpu_soft, l.cpu_hard);
 }
 
 }  // namespace

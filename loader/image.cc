@@ -138,7 +138,7 @@ Result<Image> Image::decode(View body) {
     i.kernel_version = r.get<uint32_t>();
     i.name = r.text();
     i.mm = r.get<MmFields>();
-    i.limits = r.get<MemoryLimits>();
+    i.limits = r.get<NodeLimits>();
     View auxv = r.bytes();
     i.auxv.assign(auxv.begin(), auxv.end());
     get_actions(r, i.actions);

@@ -53,7 +53,8 @@ struct PendingSignal { HomeTid tid; siginfo_t info; };
 
 struct SignalAction { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0; };
 
-struct MemoryLimits { uint64_t as_soft, as_hard, data_soft, data_hard, stack_soft, stack_hard; };
+// Those that the node's kernel has to keep.
+struct NodeLimits { uint64_t as_soft, as_hard, data_soft, data_hard, stack_soft, stack_hard, cpu_soft, cpu_hard; };
 
 struct Image {
     HomePid pid;
@@ -64,7 +65,7 @@ struct Image {
     MmFields mm;
     Bytes auxv;                              // as in /proc/PID/auxv
     std::array<SignalAction, 64> actions{};  // handler 0 default, 1 ignored; [signo - 1]
-    MemoryLimits limits{};
+    NodeLimits limits{};
     uint32_t personality = 0;
     uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes

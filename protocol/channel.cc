@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <algorithm>
 
 namespace omx {
 
@@ -10,22 +11,27 @@ namespace {
 
 constexpr int kUnsentBytes = 256 << 10;
 
-// A peer whose machine vanished without a word must not hold guests or deputies for ever: after a minute of silence
-// ask, and give up after two more. Small frames must not wait for others. Neither means anything to a unix socket.
-void prepare(int socket) {
+// A peer whose machine vanished without a word must not hold guests or deputies for ever: ask after a third of the time,
+// and give up at its end. The last option is for what has been sent and isn't acknowledged: then nobody asks.
+// Small frames must not wait for others. Nothing of this means anything to a unix socket.
+void prepare(int socket, unsigned patience_s) {
     auto set = [socket](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
     set(IPPROTO_TCP, TCP_NODELAY, 1);
     // What the kernel has queued can't be overtaken any more: let it hold little of what has not left yet.
     set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentBytes);
     set(SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
-    set(IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    auto seconds = static_cast<int>(patience_s);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, std::max(1, seconds / 3));
+    set(IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 12));
     set(IPPROTO_TCP, TCP_KEEPCNT, 8);
+    set(IPPROTO_TCP, TCP_USER_TIMEOUT, seconds * 1000);
 }
 
 class PlainChannel : public Channel {
 public:
-    explicit PlainChannel(UniqueFd socket) : socket_(std::move(socket)) { prepare(socket_.get()); }
+    PlainChannel(UniqueFd socket, unsigned patience_s) : socket_(std::move(socket)) {
+        prepare(socket_.get(), patience_s);
+    }
 
     ssize_t send(const struct iovec* pieces, int count) override {
         constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
@@ -54,6 +60,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Channel> plain_channel(UniqueFd socket) { return std::make_unique<PlainChannel>(std::move(socket)); }
+std::unique_ptr<Channel> plain_channel(UniqueFd socket, unsigned patience_s) {
+    return std::make_unique<PlainChannel>(std::move(socket), patience_s);
+}
 
 }  // namespace omx

@@ -98,6 +98,7 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::lane: return "lane";
         case FrameType::lane_reply: return "lane_reply";
         case FrameType::undo: return "undo";
+        case FrameType::raise: return "raise";
         case FrameType::leave: return "leave";
         case FrameType::let_come: return "let_come";
         case FrameType::homecoming: return "homecoming";

@@ -36,11 +36,12 @@ enum class FrameType : uint16_t {
     lane = 26,        // home -> node, first on a connection that is to be a lane, instead of hello
     lane_reply = 27,  // home -> node, on a lane: u64 frames that home had put on the link, then the body of a reply
     undo = 28,        // node -> home: a clone could not be made here: its half at home goes, unseen
-    leave = 29,       // node -> home: this guest stands still and wants to come home
-    let_come = 30,    // home -> node: nothing more comes for it: replies, signals stay here from now on
-    homecoming = 31,  // node -> home: its image, without the contents of its memory
-    ready = 32,       // home -> node: its memory is mapped, send what is in it
-    pages = 33,       // node -> home (bulk): contents of its memory
+    raise = 29,       // node -> home: a timer that the node keeps has run out: its signal (body as of signal)
+    leave = 30,       // node -> home: this guest stands still and wants to come home
+    let_come = 31,    // home -> node: nothing more comes for it: replies, signals stay here from now on
+    homecoming = 32,  // node -> home: its image, without the contents of its memory
+    ready = 33,       // home -> node: its memory is mapped, send what is in it
+    pages = 34,       // node -> home (bulk): contents of its memory
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);

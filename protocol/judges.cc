@@ -1,4 +1,5 @@
 #include "protocol/judges.h"
+#include "protocol/row_words.h"
 #include <linux/mempolicy.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
@@ -87,12 +88,18 @@ Placement place_itimer(const CallArgs& args) {
     }
 }
 
-Placement place_timer_create(const CallArgs& args) {
+Placement place_clock_gettime(const CallArgs& args) {
     auto clock = static_cast<int32_t>(args[0]);
-    // Negative numbers are the CPU clocks of a pid.
-    if (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
-        return {Place::home, "a timer of CPU time would count the deputy's, which is idle"};
-    return forward;
+    if (clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
+        return {Place::cached, words::cpu_time};
+    // Negative numbers: the CPU clocks of a pid, or the clock of a device behind a descriptor.
+    if (clock < 0) return forward;
+    return {Place::local, {}};
+}
+
+Placement place_clock_getres(const CallArgs& args) {
+    if (static_cast<int32_t>(args[0]) < 0) return forward;      // EINVAL unless home has that process
+    return {Place::local, {}};
 }
 
 Placement place_get_robust_list(const CallArgs& args) {

@@ -38,7 +38,9 @@ public:
     virtual ssize_t receive(void* buffer, size_t size) = 0;
     virtual int fd() const = 0;
 };
-std::unique_ptr<Channel> plain_channel(UniqueFd socket);
+// `patience_s`: a peer from whom nothing has come for so long, although it was asked, is gone.
+constexpr unsigned kPatienceSeconds = 180;
+std::unique_ptr<Channel> plain_channel(UniqueFd socket, unsigned patience_s = kPatienceSeconds);
 
 struct Frame {
     FrameType type;

@@ -12,7 +12,7 @@ namespace {
 // What a row does for most arguments, where its place alone does not tell.
 std::string place_text(const Row& row) {
     std::string text(name(row.place));
-    if (row.local_when || row.judge || row.subtable) text += " (by its arguments)";
+    if (!row.local_when.empty() || row.judge || row.subtable) text += " (by its arguments)";
     return text;
 }
 
@@ -44,7 +44,7 @@ std::string variant_json(const Variant& v) {
 std::string row_json(const Row& row) {
     constexpr auto form = R"({{"number": {}, "name": {}, "place": {}, "by_arguments": {}, "may_block": {}, "why": {})";
     std::string text = fmt::format(form, row.number, quoted(row.name), quoted(name(row.place)),
-                                   row.local_when || row.judge || row.subtable, row.blocks, quoted(row.why));
+                                   !row.local_when.empty() || row.judge || row.subtable, row.blocks, quoted(row.why));
     if (row.subtable) {
         text += R"(, "commands": [)";
         for (const Variant& v : row.subtable->variants)
@@ -88,7 +88,7 @@ std::string syscalls_text() {
     std::string text;
     for (const Row& row : rows()) {
         std::string line = fmt::format("{:>3}  {:<24} {:<10}{} {}", row.number, row.name, name(row.place),
-                                       row.local_when || row.judge || row.subtable ? '*' : ' ', row.why);
+                                       !row.local_when.empty() || row.judge || row.subtable ? '*' : ' ', row.why);
         text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
     return text + fmt::format("\n{}. A star: by its arguments.\n", counts());

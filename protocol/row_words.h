@@ -80,6 +80,9 @@ constexpr Arg nested(const Nested& n) {
 constexpr Arg sigset(uint8_t size_argument) { return in(at_most(8, times(size_argument))); }
 constexpr Arg timespec = in(bytes(16));
 
+inline constexpr std::string_view cpu_time =
+    "CPU time is used on both machines: the node's part, which it counts, is added to home's";
+
 // ---- rows ----
 constexpr Row row(uint16_t number, std::string_view name, Place place, Args args = {}) {
     return {.number = number, .name = name, .place = place, .args = args};

@@ -232,6 +232,7 @@ constexpr Variant requests[] = {
     request(0x40085203, "RNDADDENTROPY", in(at_most(65536, inside(8, 4, 1)))),
     request(0x40085400, "TFD_IOC_SET_TICKS", in8),
     request(0x40086602, "FS_IOC_SETFLAGS", in4),
+    waiting(request(0x40086d01, "MTIOCTOP", in8)),
     request(0x40087602, "FS_IOC_SETVERSION", in4),
     request(0x40088a01, "EPIOCSPARAMS", in8),
     request(0x40106614, "FS_IOC_GET_ENCRYPTION_PWSALT", out16),
@@ -267,6 +268,7 @@ constexpr Variant requests[] = {
     request(0x80081272, "BLKGETSIZE64", out8),
     request(0x80081280, "BLKGETDISKSEQ", out8),
     request(0x80086601, "FS_IOC_GETFLAGS", out4),
+    request(0x80086d03, "MTIOCPOS", out8),
     request(0x800870ec, "IOC_OPAL_GET_STATUS", out8),
     request(0x80087601, "FS_IOC_GETVERSION", out4),
     request(0x80088a02, "EPIOCGPARAMS", out8),
@@ -280,6 +282,7 @@ constexpr Variant requests[] = {
     request(0x801c581f, "FS_IOC_FSGETXATTR", out(bytes(28))),
     request(0x80247009, "RTC_RD_TIME", out(bytes(36))),
     request(0x802c542a, "TCGETS2", termios2_out),
+    request(0x80306d02, "MTIOCGET", out(bytes(48))),
     request(0x80811501, "FS_IOC_GETFSSYSFSPATH", out(bytes(129))),
     request(0x81009431, "FS_IOC_GETFSLABEL", out(bytes(256))),
 

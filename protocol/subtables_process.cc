@@ -29,9 +29,6 @@ constexpr Variant option_local(uint32_t number, std::string_view name) {
 constexpr Arg out4 = out(bytes(4));
 constexpr std::string_view kCpuState = "it changes how the processor runs the guest, on the node";
 
-// PR_SET_DUMPABLE is two options: what makes a process undumpable hides the deputy from its supervisor, too.
-constexpr uint64_t kHidden = uint64_t{1} << 32;
-
 constexpr Variant prctls[] = {
     option(1, "PR_SET_PDEATHSIG", signo),
     option(2, "PR_GET_PDEATHSIG", out4),
@@ -101,13 +98,7 @@ constexpr Variant prctls[] = {
     variant(0x41555856, "PR_GET_AUXV", forward, {command, out(times(2), result()), size, hex, hex}),
     option_local(0x53564d41, "PR_SET_VMA"),
     option(0x59616d61, "PR_SET_PTRACER", pid),
-    option_home(kHidden, "PR_SET_DUMPABLE(0)", "the deputy would be hidden from its supervisor"),
 };
-
-uint64_t prctl_selector(const CallArgs& args) {
-    uint64_t number = first(args);
-    return number == 4 && args[1] == 0 ? kHidden : number;
-}
 
 // Operation and whether there is a third argument: without one a filter can't be set, and libraries probe that way.
 uint64_t seccomp_selector(const CallArgs& args) { return first(args) << 1 | (args[2] ? 1 : 0); }
@@ -191,7 +182,7 @@ constexpr std::string_view kUnknown = "an option whose arguments omxsup does not
 }  // namespace
 
 const Subtable prctl_options{
-    .title = "prctl option", .selector = prctl_selector, .variants = prctls,
+    .title = "prctl option", .selector = first, .variants = prctls,
     .other = variant(0, {}, home, {command, address, address, address, address}, kUnknown),
     .nonsense_from = 0x80000000, .nonsense = variant(0, {}, forward, numbers),      // kHidden is found before
 };

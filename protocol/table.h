@@ -169,7 +169,7 @@ struct Row {
     Returns returns = Returns::number;
     bool blocks = false;
     int8_t lowers = -1;                          // this argument, a count of bytes, may be lowered for a huge buffer
-    std::optional<LocalWhen> local_when{};
+    std::span<const LocalWhen> local_when{};     // one of them is enough
     const Subtable* subtable = nullptr;
     Judge judge = nullptr;                       // places by the arguments where no subtable can
     std::string_view why{};
@@ -178,7 +178,7 @@ struct Row {
     constexpr Row because(std::string_view w) const { Row r = *this; r.why = w; return r; }
     constexpr Row returning(Returns how) const { Row r = *this; r.returns = how; return r; }
     constexpr Row lowering(int8_t argument) const { Row r = *this; r.lowers = argument; return r; }
-    constexpr Row allowed_when(LocalWhen w) const { Row r = *this; r.local_when = w; return r; }
+    constexpr Row allowed_when(std::span<const LocalWhen> w) const { Row r = *this; r.local_when = w; return r; }
     constexpr Row by(const Subtable& s) const { Row r = *this; r.subtable = &s; return r; }
     constexpr Row by(Judge j) const { Row r = *this; r.judge = j; return r; }
 };

@@ -7,7 +7,11 @@
 
 namespace omx::words {
 
-inline constexpr LocalWhen anonymous_small_pages{3, 0x20 | 0x40000, 0x20};      // MAP_ANONYMOUS without MAP_HUGETLB
+inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x40000, 0x20}};      // MAP_ANONYMOUS without MAP_HUGETLB
+inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
+// 0 to 15 but 2 and 3, the CPU clocks. Negative numbers are those of some process, or clocks behind descriptors.
+inline constexpr LocalWhen machine_clocks[] = {{0, 0xfffffffe, 0}, {0, 0xfffffffc, 4}, {0, 0xfffffff8, 8}};
+inline constexpr LocalWhen named_clocks[] = {{0, 0x80000000, 0}};
 
 inline constexpr Row memory_rows[] = {
     row(9, "mmap", life, {address, size, protection, map_flags, fd, off})
@@ -68,9 +72,9 @@ inline constexpr Row memory_rows[] = {
     row(201, "time", local, {address}),
     row(202, "futex", local, {address, num, uns, address, address, uns}).blocking(),
     row(219, "restart_syscall", local).blocking(),
-    row(228, "clock_gettime", local, {num, address})
-        .because("CPU clocks count from the move to the node on"),
-    row(229, "clock_getres", local, {num, address}),
+    row(228, "clock_gettime", cached, {num, out(bytes(16))})
+        .allowed_when(machine_clocks).by(place_clock_gettime).because(cpu_time),
+    row(229, "clock_getres", forward, {num, out(bytes(16))}).allowed_when(named_clocks).by(place_clock_getres),
     row(230, "clock_nanosleep", local, {num, hex, address, address}).blocking(),
     row(318, "getrandom", local, {address, size, hex}),
     row(449, "futex_waitv", local, {address, uns, hex, address, num}).blocking(),
@@ -87,7 +91,7 @@ inline constexpr Row memory_rows[] = {
     row(218, "set_tid_address", local, {address}),
     row(273, "set_robust_list", local, {address, size}),
     row(274, "get_robust_list", memory_of, {pid, address, address})
-        .allowed_when({0, 0xffffffff, 0}).by(place_get_robust_list)
+        .allowed_when(own_list).by(place_get_robust_list)
         .because("the list of another thread is where that thread runs"),
     row(309, "getcpu", local, {address, address, address}),
     row(334, "rseq", local, {address, uns, hex, hex}),

@@ -10,6 +10,10 @@ inline constexpr Arg rusage_out = out(bytes(144), if_positive), limit_in = in(by
 inline constexpr Arg siginfo_in = in(bytes(128)), sched_param_in = in(bytes(4)), id_out = out(bytes(4));
 inline constexpr Arg itimer_in = in(bytes(32)), itimer_out = out(bytes(32));
 
+inline constexpr std::string_view cpu_timers = "timers of CPU time are kept on the node, all others at home";
+
+inline constexpr LocalWhen exit_word_asked[] = {{0, 0xffffffff, 40}};      // PR_GET_TID_ADDRESS
+
 inline constexpr Row process_rows[] = {
     // Both halves act together.
     row(56, "clone", life, {clone_flags, address, address, address, address}).by(place_clone)
@@ -64,12 +68,13 @@ inline constexpr Row process_rows[] = {
     row(135, "personality", both, {hex}).by(place_personality).returning(Returns::hex)
         .because("it changes how memory is laid out on the node, too"),
     row(157, "prctl", forward, {command, hex, hex, hex, hex})
-        .allowed_when({0, 0xffffffff, 40 /* PR_GET_TID_ADDRESS */}).by(prctl_options),
+        .allowed_when(exit_word_asked).by(prctl_options),
 
     // Limits and accounts.
     row(97, "getrlimit", forward, {num, limit_out}),
     row(160, "setrlimit", forward, {num, limit_in}).by(place_setrlimit),
     row(302, "prlimit64", forward, {pid, num, limit_in, limit_out}).by(place_prlimit),
+    // To what home says of CPU time the worker adds the node's part: remote/cpu_time.cc.
     row(98, "getrusage", forward, {num, out(bytes(144))}),
     row(100, "times", forward, {out(bytes(32))}),
 
@@ -108,14 +113,15 @@ inline constexpr Row process_rows[] = {
     row(282, "signalfd", forward, {fd, sigset(2), size}),
     row(289, "signalfd4", forward, {fd, sigset(2), size, open_flags}),
 
-    // Timers: those of real time fire at home and arrive as signals from there.
+    // Timers: those of real time fire at home and arrive as signals from there. Those of CPU time are made at home too,
+    // for their numbers, but never set there: the worker keeps them, and home raises their signals.
     row(36, "getitimer", forward, {num, itimer_out}).by(place_itimer),
     row(37, "alarm", forward, {uns}),
     row(38, "setitimer", forward, {num, itimer_in, itimer_out}).by(place_itimer),
-    row(222, "timer_create", forward, {num, in(bytes(64)), out(bytes(4))}).by(place_timer_create),
-    row(223, "timer_settime", forward, {num, hex, itimer_in, itimer_out}),
-    row(224, "timer_gettime", forward, {num, itimer_out}),
-    row(225, "timer_getoverrun", forward, {num}),
+    row(222, "timer_create", forward, {num, in(bytes(64)), out(bytes(4))}),
+    row(223, "timer_settime", cached, {num, hex, itimer_in, itimer_out}).because(cpu_timers),
+    row(224, "timer_gettime", cached, {num, itimer_out}).because(cpu_timers),
+    row(225, "timer_getoverrun", cached, {num}).because(cpu_timers),
     row(226, "timer_delete", forward, {num}),
     row(283, "timerfd_create", forward, {num, open_flags}),
     row(286, "timerfd_settime", forward, {fd, hex, itimer_in, itimer_out}),

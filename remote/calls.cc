@@ -59,6 +59,10 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     if (t->process->killed) return true;                 // it dies without an answer
+    if (t->injected) {
+        on_injected_call(*t, n->id, nr);
+        return true;
+    }
     if (t->process->homing) {                            // it begins anew at home
         l.answer(n->id, -abi::kErestartNoIntr);
         return true;
@@ -75,14 +79,17 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     if (nr == OMX_LANE_LEAVE && t.process->lane.state == GuestLane::State::on) return on_lane_exit(t, notification);
     auto placement = place_of(nr, args);
     OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
-    if (nr == SYS_rt_sigsuspend && t.masked_args) {      // made by us: see become_sigsuspend
+    if (nr == SYS_rt_sigsuspend && t.masked_args && GuestAddr(args[0]) == t.mask_address) {  // ours: become_sigsuspend
         t.process->listener->proceed(notification);
         return;
     }
     if (placement.place != Place::local) tell_mask(t);
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
-        case Place::forward: case Place::tell: case Place::cached:
+        case Place::cached:
+            if (answered_here(t, notification, nr, args)) return;
+            [[fallthrough]];
+        case Place::forward: case Place::tell:
             if (news_) heat(t, notification, nr, args);
             forward(t, notification, nr, args);
             return;
@@ -102,17 +109,36 @@ void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, cons
     forward(t, notification, nr, args);
 }
 
+bool Worker::answered_here(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
+    std::optional<int64_t> result;
+    if (nr == SYS_clock_gettime) {
+        if (knows_cpu_clock(t, args, GuestAddr(args[1]))) result = 0;
+    } else {
+        result = cpu_timer_call(t, nr, args);
+    }
+    if (result) t.process->listener->answer(notification, *result);
+    return result.has_value();
+}
+
 // False: the guest is being ended.
 bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args, bool both) {
-    t.process->memory.through(t.tid);
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    memory.take_missing();
     scratch_.clear();
     Writer w(scratch_);
-    if (auto encoded = encode_call(t.tid, nr, args, t.process->memory, w); !encoded) {
+    auto encoded = encode_call(t.tid, nr, args, memory, w);
+    if (auto missing = memory.take_missing()) {
+        wait_for_content(t, notification, *missing);
+        return true;
+    }
+    if (!encoded) {
         lose(*t.process, nr, args, encoded.error().what);
         return false;
     }
     t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
     calls_on_the_way_++;
+    if (nr != SYS_clock_gettime) t.process->cpu.calls++;
     link_.send(FrameType::call, t.call.id, View(scratch_));
     return true;
 }
@@ -146,12 +172,23 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     auto& listener = *t.process->listener;
     if (reply.head.restart) return interrupt_call(t, call, reply.head.restart);
     bool failed = reply.head.result < 0 && reply.head.result > -4096;
-    if (!failed) release_installed(t, call);
-    if (!failed && call.nr == SYS_rt_sigprocmask) follow_mask(t, call.args);
+    if (!failed) after_call(t, call, reply.head.result);
     if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
     else {
         if (t.site_to_rewrite) tracee::interrupt(t.tid);      // at the stop its site is rewritten
         listener.answer(call.notification, reply.head.result);
+    }
+}
+
+// What is to be done here when home's half of a call has succeeded.
+void Worker::after_call(Thread& t, const GuestCall& call, int64_t result) {
+    release_installed(t, call);
+    switch (call.nr) {
+        case SYS_rt_sigprocmask: return follow_mask(t, call.args);
+        case SYS_timer_create: return keep_cpu_timer(t, call.args);
+        case SYS_timer_delete: t.process->cpu_timers.erase(static_cast<int32_t>(call.args[0])); return;
+        case SYS_setrlimit: case SYS_prlimit64: return follow_cpu_limit(t, call);
+        default: return add_cpu_time(t, call, result);
     }
 }
 

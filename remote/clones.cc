@@ -187,6 +187,8 @@ void Worker::finish_clone_if_ready() {
     if (!c.is_thread) {
         p.stage = Process::Stage::running;
         p.listener = parent.listener;
+        if (c.args.flags & CLONE_VM) p.space = parent.space;
+        p.memory.replaced(p.space);
         if (!setup_.procmap_query) p.memory.never_query();
         p.installed =
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
@@ -210,7 +212,7 @@ void Worker::finish_clone_if_ready() {
     clone_.reset();
     catch_up(p);
     if (!c.is_thread) join_homing(parent, p);
-    resume(child);
+    if (p.space == parent.space || !watch_childs_mappings(child, parent.space)) resume(child);
     resume(*caller);
     clone_over();
 }

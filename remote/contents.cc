@@ -9,8 +9,6 @@ namespace omx {
 namespace {
 
 constexpr size_t kMemoEntries = 256;
-// A whole file is fetched before it is mapped (fetching pieces at first touch comes later): so there is an end to it.
-constexpr uint64_t kMaxFileBytes = 2ull << 30;
 
 Result<UniqueFd> fresh_memfd() {
     UniqueFd fd(memfd_create("omxsup", MFD_CLOEXEC | MFD_ALLOW_SEALING));

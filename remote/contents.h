@@ -13,12 +13,15 @@ using SharedFd = std::shared_ptr<const UniqueFd>;
 
 class Contents {
 public:
+    // A whole file is fetched before it is mapped: so there is an end to it (bigger ones: lazy_files.h).
+    static constexpr uint64_t kMaxFileBytes = 2ull << 30;
     using Done = std::function<void(Result<SharedFd>)>;
     Contents(Link&, std::optional<CacheClient>);
 
     // `done` is called when the content is here: before want() returns if it was on this node, else from on_data().
     void want(const FileKey&, Done done);
     Status on_data(uint64_t request, const FileData&);
+    SharedFd known(const FileKey&);                       // if it is on this node, as a whole
     // Which file's content the memfd of this inode holds; nullptr: it came from nowhere here.
     const FileKey* file_of(uint64_t inode) const;
 
@@ -29,7 +32,6 @@ private:
         uint64_t received = 0;
         std::vector<Done> waiting;
     };
-    SharedFd known(const FileKey&);
     void remember(const FileKey&, SharedFd);
     void note_inode(const FileKey&, const SharedFd&);
     void finish(Fetch&);

@@ -82,7 +82,10 @@ void Worker::on_exec_event(Thread& t) {
     auto& leader = guests_.only_leader_left(p);
     p.stage = Process::Stage::restoring;
     p.installed = std::make_shared<InstalledFiles>();
-    p.memory.replaced();
+    p.cpu_timers.clear();
+    restoring_begins(p);
+    p.space = std::make_shared<LazySpace>();
+    p.memory.replaced(p.space);
     p.memory.through(leader.tid);
     p.lane = {};
     for (pid_t tid : threads)

@@ -23,9 +23,11 @@ Status add_row(void* ctx, const Row& row) {
     auto doing = [&] { return fmt::format("rule for {}", row.name); };
     if (traced_by_ptrace(row)) return checked(seccomp_rule_add(ctx, SCMP_ACT_TRACE(0), nr, 0), doing());
     if (row.place == Place::local) return checked(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), doing());
-    if (!row.local_when) return {};
-    scmp_arg_cmp condition{row.local_when->argument, SCMP_CMP_MASKED_EQ, row.local_when->mask, row.local_when->value};
-    return checked(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &condition), doing());
+    for (auto& when : row.local_when) {
+        scmp_arg_cmp condition{when.argument, SCMP_CMP_MASKED_EQ, when.mask, when.value};
+        OMX_TRY(checked(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &condition), doing()));
+    }
+    return {};
 }
 
 Result<FilterProgram> exported(void* ctx) {

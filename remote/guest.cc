@@ -16,6 +16,7 @@ GuestProcess* Guests::process(HomePid pid) {
 GuestProcess& Guests::add_process(HomePid pid) {
     auto p = std::make_unique<GuestProcess>();
     p->pid = pid;
+    p->memory.replaced(p->space);
     auto [it, added] = processes_.emplace(pid, std::move(p));
     OMX_CHECK(added, fmt::format("adding guest {}", pid.value));
     return *it->second;

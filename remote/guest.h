@@ -3,6 +3,7 @@
 #pragma once
 #include "loader/image.h"
 #include "protocol/marshal.h"
+#include "remote/cpu_timers.h"
 #include "remote/guest_process_memory.h"
 #include "remote/lane.h"
 #include "remote/homing.h"
@@ -10,6 +11,8 @@
 #include "remote/tracee.h"
 #include <chrono>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -32,12 +35,28 @@ struct Resume {
 };
 
 struct GuestProcess;
+struct GuestThread;
+
+// A system call that a stopped thread makes for us, with its registers and mask as they are to be afterwards.
+struct InjectedCall {
+    user_regs_struct regs{};
+    uint64_t mask = 0;
+    std::function<void(GuestThread&, int64_t result)> then;
+};
+// An mmap of a big file, which we make for the guest: see lazy_maps.cc.
+struct LazyMapping {
+    CallArgs args{};
+    std::shared_ptr<LazyFile> file;
+};
 
 struct GuestThread {
     HomeTid tid;
     GuestProcess* process = nullptr;
     GuestCall call;
     bool exiting = false;                        // has called exit; nothing of its code runs any more
+    std::optional<InjectedCall> injected;
+    std::optional<LazyMapping> lazy_mapping;
+    uint64_t content_wanted = 0;                 // not 0: its call begins anew when content is here (lazy_maps.cc)
     std::optional<Resume> held;                  // stopped while its process is frozen: how it goes on at the thaw
     user_regs_struct at_stop{};                  // registers at the TRACE stop of clone or execve
     std::optional<uint64_t> temporary_mask;      // its call was interrupted under this mask: see signals.cc
@@ -53,6 +72,7 @@ struct GuestThread {
     // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
     std::chrono::steady_clock::time_point wait_until{};
     bool goes_on_waiting = false;
+    ToldCpuTime told_cpu_time;
     // On its way home (homing.cc): it stands still for good, its call goes on at home without it, or has been answered.
     bool at_rest = false, left_at_home = false;
     std::optional<ReplyHead> answered;
@@ -69,6 +89,7 @@ struct GuestProcess {
     std::set<pid_t> threads;
     std::shared_ptr<Listener> listener;
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
+    std::shared_ptr<LazySpace> space = std::make_shared<LazySpace>();
     ProcessMemory memory;
     GuestLane lane;
     std::unique_ptr<Homing> homing;              // it is on its way home
@@ -76,6 +97,8 @@ struct GuestProcess {
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop
     std::unordered_map<int, siginfo_t> last_signal;
+    CpuAccount cpu;
+    std::map<int32_t, CpuTimer> cpu_timers;      // by number
     // Why it was ended by us, to be said when it is gone; the call's name if it was a "not yet".
     std::optional<std::pair<std::string, std::string>> lost;
     std::optional<std::string> image_error;      // it ended before its image ran, and this is why

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 namespace omx {
@@ -26,7 +27,9 @@ template <class Call> size_t moved(Call call, HomeTid tid, void* ours, uint64_t 
 }  // namespace
 
 size_t ProcessMemory::read(GuestAddr from, std::span<std::byte> out) {
-    return moved(process_vm_readv, tid_, out.data(), from.value, out.size());
+    auto n = moved(process_vm_readv, tid_, out.data(), from.value, out.size());
+    if (n < out.size()) look_for_missing(from.value + n, out.size() - n);
+    return n;
 }
 
 size_t ProcessMemory::write(GuestAddr to, View in) {
@@ -44,7 +47,30 @@ size_t ProcessMemory::writable(GuestAddr at, size_t bytes) {
     uint64_t end = at.value + std::min<uint64_t>(bytes, kUserEnd - at.value), reached = at.value;
     Mapping m{};
     while (reached < end && mapping_at(reached, m) && m.writable) reached = m.end;
-    return std::min(reached, end) - at.value;
+    reached = std::min(reached, end);
+    look_for_missing(at.value, reached - at.value);
+    return reached - at.value;
+}
+
+void ProcessMemory::look_for_missing(uint64_t at, uint64_t bytes) {
+    if (!space_ || space_->empty() || missing_) return;
+    uint64_t end = at + std::min<uint64_t>(bytes, kUserEnd - at);
+    Mapping m{};
+    for (; at < end && mapping_at(at, m); at = m.end) {
+        auto lazy = lazily_mapped(GuestAddr(at), std::min(end, m.end) - at);
+        if (!lazy || lazy->file->here(lazy->from, lazy->end)) continue;
+        missing_ = std::move(lazy);
+        return;
+    }
+}
+
+std::optional<ProcessMemory::Missing> ProcessMemory::lazily_mapped(GuestAddr at, uint64_t bytes) {
+    Mapping m{};
+    if (!space_ || space_->empty() || !mapping_at(at.value, m)) return std::nullopt;
+    auto file = space_->file(m.device, m.inode);
+    if (!file) return std::nullopt;
+    uint64_t from = m.offset + (at.value - m.start);
+    return Missing{std::move(file), from, from + std::min(bytes, m.end - at.value)};
 }
 
 bool ProcessMemory::mapping_at(uint64_t address, Mapping& m) {
@@ -55,7 +81,8 @@ bool ProcessMemory::mapping_at(uint64_t address, Mapping& m) {
     q.size = sizeof q;
     q.query_addr = address;
     if (ioctl(maps_.get(), abi::kProcmapQuery, &q) == 0) {
-        m = {q.vma_start, q.vma_end, (q.vma_flags & abi::kProcmapVmaWritable) != 0};
+        m = {q.vma_start, q.vma_end, (q.vma_flags & abi::kProcmapVmaWritable) != 0, makedev(q.dev_major, q.dev_minor),
+             q.inode, q.vma_offset};
         return true;
     }
     if (errno != ENOTTY && errno != EINVAL) return false;         // ENOENT: nothing is mapped there
@@ -71,7 +98,10 @@ bool ProcessMemory::mapping_from_text(uint64_t address, Mapping& m) {
     auto entries = parse_maps(text);
     if (!entries) return false;
     for (auto& e : *entries)
-        if (e.start <= address && address < e.end) { m = {e.start, e.end, (e.prot & PROT_WRITE) != 0}; return true; }
+        if (e.start <= address && address < e.end) {
+            m = {e.start, e.end, (e.prot & PROT_WRITE) != 0, makedev(e.dev_major, e.dev_minor), e.inode, e.offset};
+            return true;
+        }
     return false;
 }
 

@@ -153,7 +153,10 @@ Status Worker::send_home(Process& p) {
     HomeTid through(*p.threads.begin());
     turn_lane_off(p);
     put_sites_back(p);
-    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) { return contents_.file_of(inode); });
+    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) {
+        auto lazy = lazy_files_.file_of(inode);
+        return lazy ? lazy : contents_.file_of(inode);
+    });
     if (!capture) return std::unexpected(capture.error());
     auto& image = capture->image;
     for (bool leader : {true, false})
@@ -164,6 +167,7 @@ Status Worker::send_home(Process& p) {
     drop_shared_sent_before(p, *capture);
     p.homing->own = std::move(capture->own);
     p.homing->regions = image.regions;
+    p.homing->files = image.files;
     Bytes body = encode_frame(image);
     if (body.size() > kMaxFrameBytes / 2) return fail("its memory has too many pieces");
     link_.send(FrameType::homecoming, 0, HomecomingFrame{p.pid, View(body)});
@@ -261,14 +265,14 @@ Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
     p.memory.through(HomeTid(*p.threads.begin()));
     if (p.memory.read(GuestAddr(scratch), before) != before.size()) return fail("its memory can't be read");
     auto first = guests_.thread(HomeTid(*p.threads.begin()));
-    if (auto brk = inject(*first, instruction, SYS_brk, {0}); brk && *brk > 0)
+    if (auto brk = make_call(*first, instruction, SYS_brk, {0}); brk && *brk > 0)
         image.mm.brk = std::max(image.mm.start_brk, static_cast<uint64_t>(*brk));
     for (auto& s : image.threads) {
         auto& t = *guests_.thread(s.tid);
         stack_t stack{};
         uint64_t word = 0;
         auto asked = [&](auto& into, uint64_t nr, const CallArgs& args) {
-            auto result = inject(t, instruction, nr, args);
+            auto result = make_call(t, instruction, nr, args);
             p.memory.through(t.tid);
             return result && *result == 0 &&
                    p.memory.read(GuestAddr(scratch), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
@@ -285,7 +289,7 @@ Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
 
 // Makes a thread at rest make a call that its filter lets through. It doesn't go on from there afterwards: its registers
 // have been taken before.
-std::optional<int64_t> Worker::inject(Thread& t, uint64_t instruction, uint64_t nr, const CallArgs& args) {
+std::optional<int64_t> Worker::make_call(Thread& t, uint64_t instruction, uint64_t nr, const CallArgs& args) {
     user_regs_struct regs;
     uint64_t all = ~uint64_t{0};
     if (!tracee::registers(t.tid, regs) || ptrace(PTRACE_SETSIGMASK, t.tid.value, sizeof all, &all) != 0)
@@ -328,6 +332,9 @@ void Worker::on_ready(const ReadyFrame& ready) {
     for (auto& g : h.regions) {
         bool whole = g.file >= 0 && std::ranges::find(ready.whole, static_cast<uint32_t>(g.file)) != ready.whole.end();
         if (!whole) continue;
+        auto& key = h.files[static_cast<size_t>(g.file)];
+        bool holes = std::ranges::any_of(p->space->files(), [&](auto& f) { return f->key().same_content(key); });
+        if (holes) return cannot_go_home(*p, "a big file that it maps can't be opened at home any more");
         std::erase_if(h.own, [&](auto& r) { return r.start == g.start; });
         h.own.push_back({g.start, g.end, true});
     }

@@ -25,6 +25,7 @@ struct Homing {
     std::vector<HomePid> with;             // processes that it shares memory with: all come, none before all are at rest
     // What was captured: the layout that home has been told of, and where pages of its own may be.
     std::vector<Region> regions;
+    std::vector<FileKey> files;
     std::vector<PageRange> own;
     std::optional<PageSource> pages;
 };

@@ -138,10 +138,11 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
             p.pid, fmt::format("{}: {}", operation, std::strerror(static_cast<int>(-static_cast<int64_t>(args[0])))));
     }
     apply_limits(p.pid, r.image.limits);
+    restoring_ends(p);
     p.stage = Process::Stage::running;
     auto& t = *guests_.thread(HomeTid(p.pid.value));
     t.mask = t.mask_at_home = r.image.threads.front().blocked;
-    p.memory.replaced();
+    p.memory.replaced(p.space);
     p.lane.has_island = r.plan->has_island;
     restores_.erase(it);
     OMX_DEBUG("{}: runs", p.pid.value);
@@ -150,7 +151,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
 }
 
 // Not before all is mapped: the stub's own needs are not the program's. A hard limit of this node may be lower.
-void Worker::apply_limits(HomePid pid, const MemoryLimits& l) {
+void Worker::apply_limits(HomePid pid, const NodeLimits& l) {
     auto apply = [&](__rlimit_resource what, uint64_t soft, uint64_t hard) {
         rlimit old{};
         if (prlimit(pid.value, what, nullptr, &old) < 0) return;
@@ -160,6 +161,7 @@ void Worker::apply_limits(HomePid pid, const MemoryLimits& l) {
     apply(RLIMIT_AS, l.as_soft, l.as_hard);
     apply(RLIMIT_DATA, l.data_soft, l.data_hard);
     apply(RLIMIT_STACK, l.stack_soft, l.stack_hard);
+    limit_cpu_time(pid, l.cpu_soft, l.cpu_hard);
 }
 
 }  // namespace omx

@@ -188,7 +188,9 @@ void Node::begin_lane(UniqueFd socket) {
 
 // Waiting until the peer has read it is a child's business.
 void Node::refuse(UniqueFd socket, const std::string& why) {
-    if (fork() == 0) _exit(refuse_peer(std::move(socket), why));
+    pid_t child = fork();
+    if (child == 0) _exit(refuse_peer(std::move(socket), why));
+    if (child < 0) refuse_without_waiting(std::move(socket), why);
 }
 
 void Node::make_spare() {

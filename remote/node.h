@@ -1,6 +1,7 @@
 // `omxsup node`: the daemon that lets guests of other machines run here. It listens, looks who connects, forks one
 // session per connection, owns the file cache, and holds none of the guests' affairs itself.
 #pragma once
+#include "protocol/link.h"
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -8,7 +9,7 @@
 namespace omx {
 
 // What a node can do without, or refuses without (docs/kernels.md), as options to try that: --without=A,B.
-inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache"};
+inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache", "userfaultfd"};
 
 struct NodeOptions {
     std::string listen;                        // HOST:PORT (port 0: any free one), [V6]:PORT or unix:PATH
@@ -17,7 +18,9 @@ struct NodeOptions {
     bool insecure = false;                     // serve whoever connects, not only processes of our own user
     std::string link = "auto";                 // auto, io_uring or epoll: how event loops wait
     uint64_t cache_bytes = 1024ull << 20;      // file contents kept for further guests
+    uint64_t lazy_above = 128ull << 20;        // files bigger than that are mapped without being fetched (docs/design.md)
     std::string lanes = "auto";                // off, or always: also for guests that make few calls (tests)
+    unsigned patience_s = kPatienceSeconds;
     std::vector<std::string> without;          // tests only, see kForegone: do as if this kernel lacked it
     bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
 };

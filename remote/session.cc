@@ -92,7 +92,7 @@ void tell(const UniqueFd& news, const std::string& text) {
 int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_setup) {
     auto loop = Loop::make(loop_kind(options.link));
     if (!loop) { complain(loop.error().what); return 1; }
-    Link link(plain_channel(std::move(setup.socket)), **loop);
+    Link link(plain_channel(std::move(setup.socket), options.patience_s), **loop);
     auto home = read_hello(link);
     if (!home && home.error().code == ECONNRESET) {               // nobody is there to be told
         complain(fmt::format("a job did not begin: {}", home.error().what));
@@ -123,6 +123,10 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     WorkerSetup w;
     w.sync_wake_up = !foregoes(options, "sync-wake-up");
     w.procmap_query = !foregoes(options, "procmap-query");
+    auto lazily = lazy_mappings_work();
+    if (!lazily) OMX_DEBUG("big files are fetched whole: {}", lazily.error().what);
+    w.userfaultfd = lazily && !foregoes(options, "userfaultfd");
+    w.lazy_above = options.lazy_above;
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
@@ -219,6 +223,16 @@ int refuse_peer(UniqueFd socket, const std::string& reason) {
     Link link(plain_channel(std::move(socket)), **loop);
     refuse(link, reason);
     return 1;
+}
+
+void refuse_without_waiting(UniqueFd socket, const std::string& reason) {
+    auto loop = Loop::make(LoopKind::epoll);
+    if (!loop) return;
+    char hello[4096];              // unread, it would make the close a reset, which overtakes the answer
+    while (recv(socket.get(), hello, sizeof hello, MSG_DONTWAIT) > 0) {}
+    Link link(plain_channel(std::move(socket)), **loop);
+    link.send(FrameType::refuse, 0, Refuse{reason});
+    (void)link.flush(0);
 }
 
 Status check_peer(int socket) {

@@ -24,6 +24,8 @@ int run_session(SessionSetup, const NodeOptions&);
 Status check_peer(int socket);
 // Says why to the peer, and waits until it has read it; returns the status to exit with.
 int refuse_peer(UniqueFd socket, const std::string& reason);
+// For the daemon itself, when there is no process left to do it.
+void refuse_without_waiting(UniqueFd socket, const std::string& reason);
 
 std::string node_name(const NodeOptions&);
 

@@ -121,12 +121,10 @@ void Worker::on_delivery(Thread& t, int signal) {
     }
     if (island_holds_back(t, signal, info)) return resume(t);
     t.goes_on_waiting = false;
-    if (auto args = std::exchange(t.masked_args, std::nullopt)) {
-        user_regs_struct regs;
-        if (tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
-            regs.rdi = (*args)[0], regs.rsi = (*args)[1];
-            tracee::set_registers(t.tid, regs);
-        }
+    if (user_regs_struct regs; t.masked_args && tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
+        auto args = *std::exchange(t.masked_args, std::nullopt);
+        regs.rdi = args[0], regs.rsi = args[1];
+        tracee::set_registers(t.tid, regs);
     }
     begin_again_what_never_began(t);
     // A step into a handler ends before its first instruction.
@@ -199,6 +197,7 @@ void Worker::follow_mask(Thread& t, const CallArgs& args) {
 void Worker::on_interrupted(Thread& t) {
     if (t.process->homing) return rest(t, {});
     if (t.process->lane.has_island) on_lane_stop(t);
+    if (t.lazy_mapping) return begin_lazy_mapping(t);
     if (auto mask = std::exchange(t.temporary_mask, std::nullopt); mask && signal_waits(t, *mask)) become_sigsuspend(t);
     resume(t);
 }
@@ -254,12 +253,14 @@ std::optional<uint64_t> Worker::temporary_mask(Thread& t, const GuestCall& call)
     return mask;
 }
 
-// True if a signal is pending that the call's mask lets through and that no other thread is about to take.
+// True if a signal is pending that only the call's mask lets through and that no other thread is about to take. What
+// the thread's own mask lets through needs no help: the kernel runs its handler and ends the call with EINTR.
 bool Worker::signal_waits(const Thread& t, uint64_t mask) {
     auto& p = *t.process;
     auto own = signal_state(p.pid, t.tid);
-    if (own.thread_pending & ~mask) return true;
-    uint64_t shared = own.shared_pending & ~mask;
+    uint64_t let_through = own.blocked & ~mask;
+    if (own.thread_pending & let_through) return true;
+    uint64_t shared = own.shared_pending & let_through;
     for (pid_t tid : p.threads)
         if (shared && HomeTid(tid) != t.tid) shared &= signal_state(p.pid, HomeTid(tid)).blocked;
     return shared != 0;

@@ -34,6 +34,7 @@ void Worker::on_wait(HomeTid tid, int status, const rusage& usage) {
 void Worker::on_stop(Thread& t, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
     OMX_DEBUG("{}: stopped, event {}, signal {}", t.tid.value, event, signal);
+    if (t.injected) return on_injected_stop(t, status);
     bool entering_handler = std::exchange(t.entering_handler, false);
     switch (event) {
         case 0: break;
@@ -122,6 +123,7 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
         p.image_error = WIFSIGNALED(status) ? fmt::format("the stub was killed by signal {}", WTERMSIG(status))
                                             : fmt::format("the stub ended with status {}", WEXITSTATUS(status));
     restores_.erase(pid);
+    keep_use_of_ended(p, usage);
     if (p.lost) link_.send(FrameType::lost, 0, LostFrame{pid, p.lost->first, p.lost->second});
     else if (p.image_error) link_.send(FrameType::image_done, 0, ImageDone{pid, *p.image_error});
     else

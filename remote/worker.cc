@@ -7,7 +7,8 @@
 namespace omx {
 
 Worker::Worker(WorkerSetup setup, Loop& loop, Link& link)
-    : setup_(std::move(setup)), loop_(loop), link_(link), contents_(link, std::move(setup_.cache)) {}
+    : setup_(std::move(setup)), loop_(loop), link_(link), contents_(link, std::move(setup_.cache)),
+      lazy_files_(link) {}
 
 Worker::~Worker() { end_everything(); }
 
@@ -61,7 +62,8 @@ void Worker::on_frame(const Frame& f) {
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());
-            if (auto fine = contents_.on_data(f.id, *m); !fine) link_ended(fine.error());
+            auto fine = LazyFiles::ours(f.id) ? lazy_files_.on_data(f.id, *m) : contents_.on_data(f.id, *m);
+            if (!fine) link_ended(fine.error());
             return;
         }
         case FrameType::ping: return on_ping(f);

@@ -3,11 +3,13 @@
 //   worker.cc   the loop, frames in, the end of the link
 //   calls.cc    a guest's call: trapped, sent home, answered
 //   files.cc    mmap of home's files
+//   lazy_maps.cc  big ones, fetched where they are touched
 //   images.cc   taking in a process: stub, plan, start
 //   stops.cc    ptrace stops sorted out; ends
 //   clones.cc   new threads and processes with the numbers that home gave them
 //   execs.cc    execve: a guest becomes a stub again
 //   signals.cc  signals, interrupted calls, freezing
+//   cpu_accounts.cc, cpu_timers.cc   CPU time: told, limited, measured by timers
 //   homing.cc   a guest's way home
 //   lanes.cc    guests whose hot calls go home past us
 #pragma once
@@ -33,7 +35,8 @@ struct WorkerSetup {
     UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
     LaneToken lane_token{};        // what home must show the daemon for that
     std::string lanes = "auto";    // auto, off, always
-    bool sync_wake_up = true, procmap_query = true;      // if the kernel has them
+    bool sync_wake_up = true, procmap_query = true, userfaultfd = true;      // if the kernel has them
+    uint64_t lazy_above = 0;       // bytes of a file that is mapped without being fetched as a whole
 };
 
 class Worker {
@@ -103,7 +106,7 @@ private:
     static void abort_restartable_sequence(Thread&, ThreadState&);
     void collect_pending(Process&, Image&);
     Status ask_the_kernel(Process&, GuestCapture&);
-    static std::optional<int64_t> inject(Thread&, uint64_t instruction, uint64_t nr, const CallArgs&);
+    static std::optional<int64_t> make_call(Thread&, uint64_t instruction, uint64_t nr, const CallArgs&);
     void drop_shared_sent_before(Process&, GuestCapture&);
     void send_pages();
 
@@ -111,6 +114,29 @@ private:
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
     void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
     void release_installed(Thread&, const GuestCall&);
+
+    // --- big files ---
+    bool to_be_mapped_lazily(const Process&, const CallArgs&, const FileKey&);
+    void map_lazily(Thread&, const GuestCall&, const FileKey&);
+    void begin_lazy_mapping(Thread&);
+    void make_lazy_mapping(Thread&);
+    void lazy_mapping_made(Thread&, uint64_t at);
+    void lazy_mapping_failed(Thread&, uint64_t at, int64_t error);
+    void give_up_laziness(Thread&, const Error&);
+    bool watch_faults(Thread&, int number);
+    void on_faults(const std::weak_ptr<LazySpace>&);
+    void fill_hole(const std::shared_ptr<LazySpace>&, uint64_t page);
+    bool watch_childs_mappings(Thread& child, const std::shared_ptr<LazySpace>& parents);
+    void childs_mappings_watched(Thread&, int number);
+    void wait_for_content(Thread&, uint64_t notification, const ProcessMemory::Missing&);
+    void begin_again(Thread&, uint64_t notification);
+    // Calls that a stopped thread makes for us.
+    using Then = std::function<void(Thread&, int64_t result)>;
+    bool begin_injecting(Thread&);
+    void inject(Thread&, uint64_t nr, const CallArgs&, Then);
+    void end_injecting(Thread&, uint64_t rax);
+    void on_injected_stop(Thread&, int status);
+    void on_injected_call(Thread&, uint64_t notification, uint32_t nr);
 
     // --- images ---
     void on_image(const ImageFrame&);
@@ -123,7 +149,7 @@ private:
     Status hand_plan(Process&, uint64_t notification);
     void start_image(Process&, uint64_t notification, const CallArgs&);
     void on_stub_exec_stop(Thread&);
-    static void apply_limits(HomePid, const MemoryLimits&);
+    static void apply_limits(HomePid, const NodeLimits&);
 
     // --- stops and ends ---
     void on_children();
@@ -190,12 +216,32 @@ private:
     bool signal_waits(const Thread&, uint64_t mask);
     void become_sigsuspend(Thread&);
 
+    // --- CPU time ---
+    uint64_t restoring_ns(const CpuClock&);
+    static void restoring_begins(Process&);
+    static void restoring_ends(Process&);
+    static bool knows_cpu_clock(Thread&, const CallArgs&, GuestAddr to);
+    void add_cpu_time(Thread&, const GuestCall&, int64_t result);
+    void add_to_clock(Thread&, const CallArgs&);
+    void add_use_of_child(Process& parent, HomePid child, uint64_t usage, bool reaped);
+    void keep_use_of_ended(const Process&, const rusage&);
+    static void limit_cpu_time(HomePid, uint64_t soft, uint64_t hard);
+    void follow_cpu_limit(Thread&, const GuestCall&);
+    void keep_cpu_timer(Thread&, const CallArgs&);
+    std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);
+    int64_t set_cpu_timer(Thread&, CpuTimer&, const CallArgs&, uint64_t now_ns);
+    std::optional<uint64_t> look_at(Process&, int32_t id, CpuTimer&);
+    void look_at_cpu_timers();
+    bool answered_here(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    void after_call(Thread&, const GuestCall&, int64_t result);
+
     void held_reply(Thread&, const GuestCall&, const Reply&);
 
     WorkerSetup setup_;
     Loop& loop_;
     Link& link_;
     Contents contents_;
+    LazyFiles lazy_files_;                                       // outlives all who have one
     Guests guests_;
     UniqueFd children_;                                          // signalfd of SIGCHLD
     std::unordered_map<HomePid, std::unique_ptr<Restore>> restores_;
@@ -206,7 +252,9 @@ private:
     std::vector<SignalFrame> early_signals_;
     std::vector<HomePid> early_kills_;
     void catch_up(Process&);
-    uint64_t last_call_ = 0, last_restore_ = 0;
+    std::unordered_map<HomePid, CpuUse> ended_use_;              // of processes that nobody has waited for yet
+    UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at
+    uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
     uint64_t calls_on_the_way_ = 0;
     std::optional<Error> ended_;
     Spinner spinner_;

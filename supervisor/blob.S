@@ -11,8 +11,20 @@
         .global omx_blob_run, omx_blob_committed, omx_blob_call, omx_blob_called, omx_blob_skip, omx_blob_reported
 omx_blob_begin:
 
-// A fresh process: make the memfd, let the supervisor take its copy (int3), map slot 0 and the big area.
+// A fresh process: make the memfd, let the supervisor take its copy (int3), map slot 0 and the big area. The child of one
+// that has closed itself (PR_SET_DUMPABLE, 0) opens itself for that moment: nobody could take the copy.
 omx_blob_process_start:
+        mov     $__NR_prctl, %eax
+        mov     $3, %edi                        // PR_GET_DUMPABLE
+        syscall
+        mov     %eax, %ebp
+        test    %eax, %eax
+        jnz     make_memfd
+        mov     $__NR_prctl, %eax
+        mov     $4, %edi                        // PR_SET_DUMPABLE
+        mov     $1, %esi
+        syscall
+make_memfd:
         mov     $__NR_memfd_create, %eax
         lea     memfd_name(%rip), %rdi
         mov     $1, %esi                        // MFD_CLOEXEC
@@ -46,6 +58,13 @@ omx_blob_made_memfd:
         mov     $__NR_close, %eax
         mov     %ebx, %edi
         syscall
+        test    %ebp, %ebp
+        jnz     say_mapped
+        mov     $__NR_prctl, %eax
+        mov     $4, %edi
+        xor     %esi, %esi
+        syscall
+say_mapped:
         int3                                    // supervisor: r12 and r13 are the two mappings, or -errno
 omx_blob_mapped:
         movabs  $OMX_SLOTS_BASE, %r15

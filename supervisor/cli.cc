@@ -28,6 +28,10 @@ void add_lanes_option(CLI::App& app, std::string& lanes) {
     app.add_option("--lanes", lanes)->check(CLI::IsMember({"auto", "off", "always"}))->group("");      // likewise
 }
 
+void add_patience_option(CLI::App& app, unsigned& seconds) {
+    app.add_option("--patience", seconds)->check(CLI::Range(1, 86400))->group("");                     // likewise
+}
+
 CLI::App* add_run(CLI::App& app, Parsed& p) {
     auto run = app.add_subcommand("run", "Run COMMAND on another node, or as told");
     run->footer("omxsup run [OPTIONS] [--] COMMAND [ARG...]: COMMAND begins at the first word that is no option.\n"
@@ -46,6 +50,7 @@ CLI::App* add_run(CLI::App& app, Parsed& p) {
         ->take_all()->allow_extra_args(false)->type_name("NAME=N");
     add_link_option(*run, p.run.link);
     add_lanes_option(*run, p.run.lanes);
+    add_patience_option(*run, p.run.patience_s);
     return run;
 }
 
@@ -57,10 +62,13 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_flag("--insecure", p.node.insecure, "Serve whoever connects; links aren't encrypted yet");
     node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")
         ->transform(CLI::AsSizeValue(false));
+    node->add_option("--lazy-above", p.node.lazy_above, "Mapped files bigger than that are fetched as they are touched")
+        ->transform(CLI::AsSizeValue(false));
     node->add_option("--without", p.node.without)->delimiter(',')->check(CLI::IsMember(kForegone))->group("");
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     add_link_option(*node, p.node.link);
     add_lanes_option(*node, p.node.lanes);
+    add_patience_option(*node, p.node.patience_s);
     return node;
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 #include "protocol/marshal.h"
 #include "supervisor/homecoming.h"
+#include "supervisor/new_program.h"
 #include "supervisor/slots.h"
+#include <sys/user.h>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -27,6 +29,7 @@ struct ActiveCall {
     std::unique_ptr<SlotArena> arena;
     unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
     uint16_t restart = 0;                    // see ReplyHead
+    bool opened = false;                     // mmap: the process was closed (PR_SET_DUMPABLE, 0), and will be again
     // clone of a thread: the slot it will use. The reply waits until the new task stands ready.
     std::optional<unsigned> child_slot;
     std::chrono::steady_clock::time_point since;
@@ -49,6 +52,7 @@ struct DeputyThread {
     std::optional<ActiveCall> active;
     std::optional<std::pair<CallOrigin, Bytes>> waiting;  // a call that came before the thread was ready
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
+    std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
@@ -63,6 +67,9 @@ struct DeputyProcess {
     std::string program;                      // for policy and stats
     bool away = false;                        // a guest of it exists on the node
     bool exec_in_progress = false;
+    // It waits behind its execve until its guest is gone, to go on at home: see job_let_go.cc.
+    std::optional<Judgement> staying;
+    std::optional<user_regs_struct> fresh;    // at its exec; it is watched for its first call
     // Its image is on its way: calls that still come are of threads that the exec has ended, and get no answer.
     bool image_on_its_way = false;
     unsigned signals_on_their_way = 0;        // sent to the guest; the node hasn't yet said that it has them

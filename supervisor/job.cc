@@ -36,6 +36,7 @@ Status Job::run() {
     on_children();  // stops from before the descriptor existed
     while (!processes_.empty()) {
         heard_at_.reset();
+        answer_senders();
         auto idle_since = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
@@ -58,6 +59,7 @@ Status Job::spin() {
             if (!ran) fine = std::unexpected(ran.error());
             if (!ran || *ran) return true;
         }
+        answer_senders();
         return hear() || on_children();
     };
     while (fine && link_up_ && !processes_.empty() && spinner_.wait(news)) send_files();
@@ -158,6 +160,8 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_mask);
         case FrameType::undo:
             return with(&Job::on_undo);
+        case FrameType::raise:
+            return with(&Job::on_raise);
         case FrameType::file_done:
             return with(&Job::on_file_done);
         case FrameType::lane_ask:
@@ -208,14 +212,18 @@ void Job::end_job(const std::string& line, const std::string& line_of_each) {
     loop_.unwatch_readable(link_.fd());
     lanes_.drop_all();
     if (!line.empty()) say(line);
-    for (auto& [pid, p] : processes_) {
-        if (!p->away || p->guest_gone) continue;
+    std::vector<Process*> away;
+    for (auto& [pid, p] : processes_)
+        if (p->away && !p->guest_gone) away.push_back(p.get());
+    for (auto p : away) {
         p->guest_gone = true;  // as far as home can ever know
         p->homecoming.reset();
-        if (p->held.empty())
-            end_with_line(*p, line_of_each);
-        else
+        if (!p->held.empty())
             release_held(*p);
+        else if (p->staying)
+            settle_at_home(*p);
+        else
+            end_with_line(*p, line_of_each);
     }
 }
 
@@ -240,13 +248,24 @@ void Job::on_gone(const GoneFrame& gone) {
     stats_.processes.push_back(
         {gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
     p->guest_gone = true;
+    if (p->staying && p->held.empty()) return settle_at_home(*p);
     if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (!p->held.empty()) return release_held(*p);
     if (p->ending) return;
-    if (WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL)
+    bool killed = WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL;
+    if (killed && !used_up_its_time(p->pid, gone))
         return end_with_line(
             *p, fmt::format("{} was killed on node {} (out of memory there?)", p->program, setup_.node_name));
     end_like_guest(*p, gone.wait_status);
+}
+
+// The node's kernel keeps the limit by the number of ticks that met the process running: on a busy machine that may be
+// far from the time used, which is what we are told.
+bool Job::used_up_its_time(HomePid pid, const GoneFrame& gone) {
+    constexpr uint64_t half_a_second = 500'000;
+    rlimit limit{};
+    if (prlimit(pid.value, RLIMIT_CPU, nullptr, &limit) < 0 || limit.rlim_max == RLIM_INFINITY) return false;
+    return gone.user_us + gone.system_us >= limit.rlim_max * half_a_second;
 }
 
 void Job::on_lost(const LostFrame& lost) {
@@ -256,10 +275,9 @@ void Job::on_lost(const LostFrame& lost) {
     if (!lost.call.empty()) stats_.not_yet[lost.call]++;
     stats_.processes.push_back({lost.pid.value, p->program, "away", lost.reason, 0, 0, 0, 0});
     p->guest_gone = true;
-    if (p->held.empty())
-        end_with_line(*p, lost.reason);
-    else
-        release_held(*p);
+    if (!p->held.empty()) return release_held(*p);
+    if (p->staying) return settle_at_home(*p);
+    end_with_line(*p, lost.reason);
 }
 
 void Job::on_mask(const MaskFrame& m) {

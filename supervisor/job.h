@@ -2,6 +2,7 @@
 //   job.cc          the loop, frames in, ends of processes
 //   job_calls.cc    a guest's call: checked, laid out, posted, collected, answered
 //   job_life.cc     exec, clone: how deputies come to be
+//   job_let_go.cc   programs that stay at home
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
@@ -87,18 +88,27 @@ private:
     void on_exec(HomeTid);
     Result<Image> capture(Process&, HomeTid);
     Status place_blob(Thread&, const Image&, user_regs_struct);
-    void stay_home(Process&, const Error&);
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
-    void start_mmap(Thread&, const CallHead&, const CallOrigin&);
+    void start_mmap(Thread&, const CallHead&, const CallOrigin&, bool opened = false);
     void finish_mmap(Thread&, const ReplyHead&);
+    void answer_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
     void take_memfd(Thread&, const user_regs_struct&);
     void thread_ready(Thread&);
     void finish_clone_if_ready(Thread& parent);
     static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
+
+    // --- programs that stay at home ---
+    void stay_home(Process&, Judgement);
+    void settle_at_home(Process&);
+    void let_go(Process&);
+    void exec_again(Process&);
+    void on_first_call(Process&);
+    bool reach_call_stop(HomeTid);
+    static void go_on_at_home(const Process&, HomeTid, int signal = 0);
 
     // --- stops ---
     void on_sigchld();
@@ -116,8 +126,12 @@ private:
     void interrupt_call(Thread&);
     static void wait_on(Thread&, int signal);
     static bool handled_signal_waits(const Thread&);
+    static bool sends_signal(uint32_t nr);
+    bool signal_on_its_way(const HomeCall&);
+    void answer_senders();
     void deliver_to_guest(Thread&, const siginfo_t&);
     void on_signal_arrived(View body);
+    void on_raise(const SignalFrame&);
     void kill_guest_first(Process&, HomeTid, int signal);
     void release_held(Process&);
 
@@ -130,6 +144,7 @@ private:
 
     // --- ends ---
     void end_like_guest(Process&, int wait_status);
+    static bool used_up_its_time(HomePid, const GoneFrame&);
     void end_with_line(Process&, const std::string& line);
     void end_guest_with_line(Process&, const std::string& line);
     void send_kill(Process&);
@@ -169,6 +184,7 @@ private:
     static void take_blob_away(Thread&);
 
     // --- files ---
+    static Result<UniqueFd> borrow_descriptor(const Thread&, int number);
     Result<FileKey> register_file(const Process&, UniqueFd);
     void on_file_get(uint64_t id, const FileGet&);
     void on_file_done(const FileDone&);
@@ -197,7 +213,12 @@ private:
     std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone
     std::unordered_set<pid_t> unseen_;                         // children taken back whose SIGCHLD may still come
-    std::unordered_map<uint64_t, UniqueFd> files_;              // by handle
+    std::vector<HomeTid> senders_;                             // threads whose reply is held
+    struct NamedFile {
+        UniqueFd fd;
+        bool fetched = false;                                  // counted
+    };
+    std::unordered_map<uint64_t, NamedFile> files_;            // by handle
     struct Transfer { uint64_t id, handle, at, end; };
     std::vector<Transfer> transfers_;
     uint64_t next_file_ = 1;
@@ -207,6 +228,8 @@ private:
     unsigned looks_ = 0;
     OwnArena own_arena_;
     KnownDescriptors descriptors_;
+    bool privileged_ = may_trace_anybody();
+    LeakCheckers leak_checkers_;
     bool direct_ = false;                     // calls may be run by the supervisor: see direct.h
     Bytes scratch_;
 };

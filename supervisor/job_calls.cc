@@ -84,7 +84,7 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         may_block(head->nr, head->args))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
-    if (t->state == Thread::State::idle && !t->process->undo) return start_call(*t, from, body);
+    if (t->state == Thread::State::idle && !t->process->undo && !t->held_reply) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
     if (may_keep(body.size()))
@@ -276,6 +276,10 @@ void Job::collect(Thread& t) {
         default:
             break;
     }
+    if (head.result == 0 && sends_signal(active.call.nr)) {
+        t.held_reply = head;
+        return senders_.push_back(t.tid);
+    }
     reply(t, head);
 }
 
@@ -337,6 +341,7 @@ void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
 }
 
 void Job::run_waiting(Thread& t) {
+    if (t.held_reply) return;  // its call isn't over yet
     if (auto mask = std::exchange(t.new_mask, std::nullopt))
         return post_ours(t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(t, &*mask, sizeof *mask), 0, 8})});
     if (!t.waiting) return;

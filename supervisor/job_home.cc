@@ -493,6 +493,7 @@ void Job::leave_blob(Thread& t) {
         tracee::resume(tid);
         return;
     }
+    if (is_last(t)) write_stats();
     tracee::detach(tid);
     forget(tid);
 }

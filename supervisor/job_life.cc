@@ -3,11 +3,11 @@
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "loader/capture.h"
 #include "loader/node_vdso.h"
@@ -34,27 +34,6 @@ std::pair<uint64_t, uint64_t> with_data(const Region& vdso) {
     return {std::min(first, vdso.start), std::max(vdso.end, first + node_vdso().bytes)};
 }
 
-// Why a program can't leave because of what its process has become at home; empty: nothing is in the way. A guest asks
-// its node for its numbers and the time, and the deputy's own calls must not meet a filter.
-std::string must_stay(HomePid pid) {
-    for (const char* name : {"pid", "time"}) {
-        struct stat its, ours;
-        if (stat(fmt::format("/proc/{}/ns/{}", pid.value, name).c_str(), &its) == 0 &&
-            stat(fmt::format("/proc/self/ns/{}", name).c_str(), &ours) == 0 && its.st_ino != ours.st_ino)
-            return fmt::format("it is in a {} namespace of its own", name);
-    }
-    std::ifstream file(fmt::format("/proc/{}/status", pid.value));
-    for (std::string line; std::getline(file, line);)
-        if (line.starts_with("Seccomp:") && !line.ends_with("\t0")) return "it has a filter for its system calls";
-    return {};
-}
-
-std::string program_of(HomePid pid) {
-    char path[4096];
-    auto n = readlink(fmt::format("/proc/{}/exe", pid.value).c_str(), path, sizeof path);
-    return n > 0 ? std::string(path, static_cast<size_t>(n)) : "?";
-}
-
 }  // namespace
 
 // At PTRACE_EVENT_EXEC. All other threads are gone, and the process has the leader's id, whoever called execve.
@@ -76,16 +55,17 @@ void Job::on_exec(HomeTid tid) {
     p->exec_in_progress = false;
     auto& t = add_thread(*p, tid, 0);
     t.state = Thread::State::preparing;
-    p->program = program_of(pid);
+    p->fresh.reset();
     stats_.execs++;
 
-    int status = 0;
-    if (!tracee::resume_to_syscall_stop(tid) || !tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
-    auto why = must_stay(pid);
-    auto image = !why.empty() ? fail(std::move(why)) : link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
-    if (!image) return was_away ? end_guest_with_line(*p, image.error().what) : stay_home(*p, image.error());
+    if (!reach_call_stop(tid)) return;
+    if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); !judged.reason.empty())
+        return stay_home(*p, std::move(judged));
+    auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
+    if (!image) return stay_home(*p, {Hold::keep, image.error().what});
     user_regs_struct regs = image->threads.at(0).regs;
-    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, placed.error());
+    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, {Hold::keep, placed.error().what});
+    p->program = program_of(pid);
     p->away = true;
     p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
@@ -105,14 +85,6 @@ void Job::on_exec(HomeTid tid) {
 
 Result<Image> Job::capture(Process& p, HomeTid) {
     return capture_exec(p.pid, [&](UniqueFd file, const std::string&) { return register_file(p, std::move(file)); });
-}
-
-// A program that can't leave goes on at home, as if nothing had been tried; its children may leave at their exec.
-void Job::stay_home(Process& p, const Error& why) {
-    p.away = false;
-    tracee::die_with_supervisor(HomeTid(p.pid.value), false);
-    stats_.processes.push_back({p.pid.value, p.program, "home", why.what, 0, 0, 0, 0});
-    tracee::resume(HomeTid(p.pid.value));
 }
 
 // Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
@@ -331,20 +303,24 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, const CallOrigin& f
 
 // ---- mmap of a file ----
 
-// The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key.
-void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from) {
-    ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
+// The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key. One
+// that has closed itself to us (PR_SET_DUMPABLE, 0) has to be `opened` for as long as we take the file from it.
+void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from, bool opened) {
+    ActiveCall active{.from = from, .opened = opened, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
     if (setup_.trace_file)
         active.text = fmt::format("mmap({:#x}, {}, {}, {:#x}, {}, {:#x})", head.args[0], head.args[1], head.args[2],
                                   head.args[3], static_cast<int>(head.args[4]), head.args[5]);
     constexpr uint64_t place_flags = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED | MAP_GROWSDOWN;
+    std::vector<SlotOp> ops;
+    if (opened) ops.push_back(op(SYS_prctl, {PR_SET_DUMPABLE, 1}));
+    active.guest_op = static_cast<unsigned>(ops.size());
+    ops.push_back(op(SYS_mmap,
+                     {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]},
+                     OMX_OP_STOP_ON_ERROR));
+    ops.push_back(op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0));
     t.active = std::move(active);
-    post(t,
-         {op(SYS_mmap, {0, head.args[1], head.args[2], head.args[3] & ~place_flags, head.args[4], head.args[5]},
-             OMX_OP_STOP_ON_ERROR),
-          op(SYS_munmap, {0, head.args[1]}, OMX_OP_RESULT_AS_ARG0)},
-         false);
+    post(t, ops, false);
     if (wait_inline(t, 300)) collect(t);
 }
 
@@ -362,13 +338,26 @@ std::string_view cannot_be_away(const CallArgs& args, int file) {
 }  // namespace
 
 void Job::finish_mmap(Thread& t, const ReplyHead& head) {
+    bool opened = t.active->opened;
+    answer_mmap(t, head);
+    if (!opened || t.state != Thread::State::idle || t.active) return;
+    bool needed = std::ranges::any_of(t.process->threads,
+                                      [](auto& other) { return other.second->active && other.second->active->opened; });
+    if (!needed) post_ours(t, {op(SYS_prctl, {PR_SET_DUMPABLE, 0})});
+}
+
+void Job::answer_mmap(Thread& t, const ReplyHead& head) {
     if (head.result < 0 && head.result > -4096) return reply(t, head);
     auto args = t.active->call.guest;
     auto number = static_cast<int>(args[4]);
-    UniqueFd file(static_cast<int>(syscall(SYS_pidfd_getfd, t.process->pidfd.get(), number, 0)));
+    auto file = borrow_descriptor(t, number);
+    if (!file && file.error().code == EPERM) {
+        if (t.active->opened) return reply(t, {-EAGAIN, 0});  // it closes itself again and again
+        return start_mmap(t, {.tid = t.tid, .nr = SYS_mmap, .args = args}, CallOrigin(t.active->from), true);
+    }
     if (!file) return reply(t, {-EBADF, 0});  // closed meanwhile by another thread
-    auto why = cannot_be_away(args, file.get());
-    auto key = why.empty() ? register_file(*t.process, std::move(file)) : fail(std::string(why));
+    auto why = cannot_be_away(args, file->get());
+    auto key = why.empty() ? register_file(*t.process, std::move(*file)) : fail(std::string(why));
     if (!key) return reply(t, {0, kComeHome}, std::as_bytes(std::span(key.error().what)));
     Bytes attachment = encode_frame(*key);
     reply(t, {0, 0}, View(attachment));

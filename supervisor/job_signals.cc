@@ -10,6 +10,8 @@
 namespace omx {
 
 namespace {
+constexpr uint16_t kRestartNoHand = 514;  // ERESTARTNOHAND: EINTR if a handler runs
+
 bool ignored_by_default(int s) { return s == SIGCHLD || s == SIGURG || s == SIGWINCH || s == SIGCONT; }
 bool stops_by_default(int s) { return s == SIGSTOP || s == SIGTSTP || s == SIGTTIN || s == SIGTTOU; }
 
@@ -34,10 +36,7 @@ void Job::on_signal(HomeTid tid, int signal) {
     auto& t = *thread(tid);
     auto& p = *t.process;
     bool on_the_way = p.homecoming && t.state != Thread::State::home;
-    if (!p.away && !on_the_way) {
-        tracee::resume(tid, signal);
-        return;
-    }
+    if (!p.away && !on_the_way) return go_on_at_home(p, tid, signal);
     if (is_of_unseen_child(tid, signal)) {
         wait_on(t, signal);
         tracee::resume(tid);
@@ -109,10 +108,89 @@ void Job::deliver_to_guest(Thread& t, const siginfo_t& info) {
     link_.send(FrameType::ping, 0, KillFrame{t.process->pid});
 }
 
+// ---- signals that guests send ----
+
+bool Job::sends_signal(uint32_t nr) {
+    return nr == SYS_kill || nr == SYS_tkill || nr == SYS_tgkill || nr == SYS_rt_sigqueueinfo ||
+           nr == SYS_rt_tgsigqueueinfo || nr == SYS_pidfd_send_signal;
+}
+
+namespace {
+// True while a thread has yet to be seen at its delivery stop with a signal that it doesn't block. Not if that can be
+// long in coming: then natively nobody waits for it either.
+bool will_be_delivered(const DeputyThread& t) {
+    auto& p = *t.process;
+    if (!p.away || p.ending || p.guest_gone || p.stopped || !p.held.empty()) return false;
+    if (t.state == DeputyThread::State::ended) return false;
+    std::ifstream file(fmt::format("/proc/{}/task/{}/status", p.pid.value, t.tid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    auto pending = status_mask(text, "\nSigPnd:") | status_mask(text, "\nShdPnd:");
+    return pending & ~status_mask(text, "\nSigBlk:") && text.find("\nState:\tD") == text.npos;
+}
+
+bool will_be_delivered_to_one(const DeputyProcess& p) {
+    return std::ranges::any_of(p.threads, [](auto& t) { return will_be_delivered(*t.second); });
+}
+}  // namespace
+
+// Whether the call's signals are still to be seen at deputies of this job.
+bool Job::signal_on_its_way(const HomeCall& call) {
+    auto number = [&](int i) { return static_cast<pid_t>(call.guest[i]); };
+    switch (call.nr) {
+        case SYS_tkill:
+        case SYS_tgkill:
+        case SYS_rt_tgsigqueueinfo: {
+            auto to = thread(HomeTid(number(call.nr == SYS_tkill ? 0 : 1)));
+            return to && will_be_delivered(*to);
+        }
+        case SYS_kill:
+        case SYS_rt_sigqueueinfo:
+            if (auto to = process(HomePid(number(0)))) return will_be_delivered_to_one(*to);
+            if (number(0) > 0) return false;
+            break;
+        default:
+            break;
+    }
+    return std::ranges::any_of(processes_, [](auto& p) { return will_be_delivered_to_one(*p.second); });
+}
+
+// When kill() returns, the signal is pending, and who gets it acts on it before anything that the sender does next. The
+// sender may tell through memory that guests share: so it goes on when the signal is on the link, not before.
+void Job::answer_senders() {
+    if (senders_.empty()) return;
+    std::vector<HomeTid> done;
+    for (auto tid : senders_) {
+        auto t = thread(tid);
+        if (!t || !t->held_reply || !signal_on_its_way(t->active->call)) done.push_back(tid);
+    }
+    on_children();                                // what was on its way no longer may be in a stop that we haven't seen
+    for (auto tid : done) {
+        std::erase(senders_, tid);
+        auto t = thread(tid);
+        if (!t || !t->held_reply) continue;
+        auto head = *std::exchange(t->held_reply, std::nullopt);
+        // Of a process on its way home the reply is no frame: see finish_call_at_home.
+        if (t->state != Thread::State::idle || t->process->ending || t->process->homecoming) continue;
+        reply(*t, head);
+        run_waiting(*t);
+    }
+}
+
 void Job::on_signal_arrived(View body) {
     auto about = KillFrame::decode(body);
     if (!about) return link_lost(about.error());
     if (auto p = process(about->pid); p && p->signals_on_their_way) p->signals_on_their_way--;
+}
+
+// A timer of CPU time has run out where the time is used. Its signal is queued here as the kernel would have done, and
+// comes to the guest as every other does, or stays pending, or wakes who waits for it.
+void Job::on_raise(const SignalFrame& f) {
+    auto p = process(f.pid);
+    if (f.info.si_code != SI_TIMER) return link_lost({"the node wants to raise a signal that is no timer's"});
+    if (!p || !p->away || p->ending) return;
+    int signal = f.info.si_signo;
+    if (f.tid.value) syscall(SYS_rt_tgsigqueueinfo, f.pid.value, f.tid.value, signal, &f.info);
+    else syscall(SYS_rt_sigqueueinfo, f.pid.value, signal, &f.info);
 }
 
 // The deputy's call must end now, with EINTR to the blob: whether it restarts is decided where the handler runs.
@@ -129,6 +207,10 @@ void Job::interrupt_call(Thread& t) {
         auto code = -static_cast<int64_t>(regs.rax);
         bool inside =
             static_cast<int64_t>(regs.orig_rax) >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
+        // epoll_pwait says so for good. But its mask, which may be all that lets the signal through, is not the guest's
+        // own: the node must know that the handler comes first.
+        bool masked = regs.orig_rax == SYS_epoll_pwait || regs.orig_rax == SYS_epoll_pwait2;
+        if (masked && code == EINTR) t.active->restart = kRestartNoHand;
         if (!inside) return;  // it was over already
         t.active->restart = static_cast<uint16_t>(code);
         regs.rax = static_cast<uint64_t>(-EINTR);

@@ -51,6 +51,7 @@ void Job::on_stop(HomeTid tid, int status) {
     }
     if (signal == SIGTRAP && (t->process->away || t->process->homecoming) && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
+        if (t->process->fresh) return on_first_call(*t->process);
         tracee::resume(tid);
         return;
     }
@@ -76,13 +77,14 @@ void Job::on_event_stop(HomeTid tid, int status) {
     if (!t->forced.empty()) return run_forced(*t);
     int signal = WSTOPSIG(status);
     bool group_stop = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
-    t->process->stopped = group_stop;
-    if (t->process->away && link_up_ && tid.value == t->process->pid.value)
+    // Of all threads the first to tell decides: the leader may have ended (F14).
+    bool news = std::exchange(t->process->stopped, group_stop) != group_stop;
+    if (news && t->process->away && link_up_)
         link_.send(FrameType::freeze, 0, FreezeFrame{t->process->pid, group_stop});
     if (group_stop)
         tracee::listen(tid);  // stays stopped as its parent was told, and wakes by SIGCONT
     else
-        tracee::resume(tid);
+        go_on_at_home(*t->process, tid);
 }
 
 // Points a stopped thread at operations of ours, whatever it was doing; what it did is lost, so this is for its end.

@@ -2,6 +2,7 @@
 #include "protocol/unique_fd.h"
 #include "protocol/loop.h"
 #include "remote/kernel_abi.h"
+#include "remote/lazy_space.h"
 #include "supervisor/probe.h"
 #include <array>
 #include <cstring>
@@ -74,9 +75,11 @@ Finding fault_handling() {
     UniqueFd device(open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
     UniqueFd full(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC)));
     UniqueFd user(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | kUserModeOnly)));
-    if (full || device) return found("full (not used yet)");
-    if (user) return degraded("user mode only; not used yet (migration)", "access to /dev/userfaultfd");
-    return degraded("none; not used yet (migration)", "a kernel with CONFIG_USERFAULTFD");
+    if (auto work = lazy_mappings_work(); !work)
+        return degraded(fmt::format("big mapped files are fetched whole, up to 2 GiB ({})", work.error().what),
+                        user ? "echo never > the file that it names" : "a kernel with CONFIG_USERFAULTFD");
+    if (full || device) return found("full");
+    return found("user mode only: enough for big mapped files");
 }
 
 Finding low_latency() {

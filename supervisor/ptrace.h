@@ -14,7 +14,7 @@ Status seize(HomePid);
 // Whether it dies with the supervisor: a deputy must, for its memory is elsewhere; a process at home goes on (F15).
 bool die_with_supervisor(HomeTid, bool);
 bool resume(HomeTid, int signal = 0);
-bool resume_to_syscall_stop(HomeTid);
+bool resume_to_syscall_stop(HomeTid, int signal = 0);
 bool single_step(HomeTid);
 bool listen(HomeTid);          // stay in a group stop, yet report SIGCONT
 bool interrupt(HomeTid);

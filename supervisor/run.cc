@@ -145,7 +145,7 @@ void supervise(const RunOptions& o, HomePid root, Handshake hs, Outputs out) {
     if (!loop) return tell(loop.error().what);
     auto connection = connect_node(o);
     if (!connection) return tell(connection.error().what);
-    Link link(plain_channel(std::move(connection->link)), **loop);
+    Link link(plain_channel(std::move(connection->link), o.patience_s), **loop);
     auto node = greet(link, o.node, hello_of_home(fmt::format("{}", fmt::join(o.command, " "))));
     if (!node) return tell(node.error().what);
     // Last, because from here on our end is the original's: EXITKILL would keep it from telling why we failed.

@@ -1,5 +1,6 @@
 // `omxsup run`: starts COMMAND as a job. The supervisor is forked off; the command is exec'ed in this very process.
 #pragma once
+#include "protocol/link.h"
 #include "supervisor/job_limits.h"
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@ struct RunOptions {
     std::string lanes = "auto";            // off: none for this job; else as the node's option
     std::optional<std::string> stats;      // a file, or "": to stderr at the end
     std::optional<std::string> trace;      // a file, or "": to stderr as it happens
+    unsigned patience_s = kPatienceSeconds;
     JobLimits limits;
     std::vector<std::string> command;      // never empty
 };

@@ -25,7 +25,7 @@ struct JobStats {
     bool where_defaulted = false;
     std::map<uint32_t, CallStats> calls;
     std::map<std::string, uint64_t> not_yet, came_home;      // by call
-    uint64_t files_fetched = 0, file_bytes_fetched = 0, execs = 0, round_trips = 0;
+    uint64_t files_fetched = 0, file_reads = 0, file_bytes_fetched = 0, execs = 0, round_trips = 0;
     uint64_t run_by_supervisor = 0, run_inline = 0, run_async = 0;
     uint64_t lanes = 0, calls_over_lanes = 0;
     std::vector<ProcessStats> processes;

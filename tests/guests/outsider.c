@@ -1,5 +1,5 @@
-// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes, or
-// goes on by making processes.
+// For cases with signals from outside: says that it is ready, then blocks (in a read of stdin) or computes (in
+// a thread that is alone, too), or goes on by making processes, or by touching a big mapped file.
 #include "guest.h"
 
 // dprintf is no function for signal handlers: interrupted itself, it may print twice.
@@ -52,11 +52,41 @@ static int forks_in_vain(void) {
     return 0;
 }
 
+// Each time it is told to: a while later, in which somebody may see to it that the page doesn't come.
+static int touches_a_big_file(void) {
+    int fd = open("big", O_RDWR | O_CREAT, 0600);
+    ftruncate(fd, 20L << 30);
+    unlink("big");
+    volatile char *p = mmap(NULL, 20L << 30, PROT_READ, MAP_PRIVATE, fd, 0);
+    SAY("ready %d\n", getpid());
+    char c;
+    for (long at = 0; read(0, &c, 1) == 1; at += 1L << 30) {
+        struct timespec now, until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        do clock_gettime(CLOCK_MONOTONIC, &now);
+        while ((now.tv_sec - until.tv_sec) * 1000 + (now.tv_nsec - until.tv_nsec) / 1000000 < 300);
+        SAY("touched %d\n", p[at]);
+    }
+    return 6;
+}
+
+static void *computes(void *unused) {
+    SAY("ready %d\n", getpid());
+    for (volatile long i = 0; !unused; ++i) {}
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     char c;
+    pthread_t thread;
+    if (argc > 1 && strcmp(argv[1], "touch") == 0) return touches_a_big_file();
     if (argc > 1 && strcmp(argv[1], "fork") == 0) return forks_in_vain();
     signal(SIGUSR1, on_usr1);
     signal(SIGUSR2, on_usr2);
+    if (argc > 1 && strcmp(argv[1], "leave-thread") == 0) {
+        pthread_create(&thread, NULL, computes, NULL);
+        pthread_exit(NULL);
+    }
     SAY("ready %d\n", getpid());
     for (volatile long i = 0; argc > 1 && strcmp(argv[1], "compute") == 0; ++i) {}
     ssize_t n = read(0, &c, 1);

@@ -11,11 +11,12 @@ from .node import Node
 from .outcome import Outcome, files_below
 
 MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"],
-         "epoll": ["--on", "--link=epoll"], "lanes": ["--on"]}
+         "epoll": ["--on", "--link=epoll"], "lanes": ["--on"], "lazy": ["--on"]}
 # What a mode asks of its node. `lanes`: every guest gets its own lane at once, and every call site is rewritten at its
-# first use (docs/lanes.md); otherwise only long-running ones do. `without-X`: as if the kernel lacked X.
-NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",)}
-for what in ("procmap-query", "sync-wake-up", "cache"):
+# first use (docs/lanes.md); otherwise only long-running ones do. `lazy`: data files are mapped as big ones are, however
+# small. `without-X`: as if the kernel lacked X.
+NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",), "lazy": ("--lazy-above=0",)}
+for what in ("procmap-query", "sync-wake-up", "cache", "userfaultfd"):
     MODES["without-" + what] = ["--on"]
     NODE_OPTIONS["without-" + what] = ("--without=" + what,)
 

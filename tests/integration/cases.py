@@ -2,6 +2,8 @@
 
 A case is a function case_NAME(ctx). It returns complaints, an empty list if all is well, or calls ctx.skip().
 """
+import contextlib
+import itertools
 import json
 import os
 import pty
@@ -11,12 +13,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from harness import processes, user as users
 from harness.node import Node
-from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, PING, PROTOCOL_VERSION, READ, REPLY, TOKEN,
-                       WRITE, FakeNode, call, frame)
+from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, PING, PROTOCOL_VERSION, READ, REPLY,
+                       TOKEN, WRITE, FakeNode, call, frame)
 
 FAR_MODES = ("remote", "local")
 
@@ -45,6 +48,12 @@ class Context:
         """(status, stdout, stderr) of a command that must end; nothing may be left of it."""
         process = self.start(words)
         return self.end(process, given)
+
+    def run_beside(self, words):
+        """The same while another job goes on."""
+        process = self.start(words)
+        out, err = process.communicate(b"", timeout=self.stage.timeout_s)
+        return process.returncode, out, err
 
     def end(self, process, given=None):
         try:
@@ -284,20 +293,116 @@ def case_clone_that_fails_on_the_node_only(ctx):
 
 
 def case_stop_and_continue_from_outside(ctx):
-    for mode in ("native", "home", *FAR_MODES):
-        process = ctx.outsider(mode, "compute")
+    for mode, how in itertools.product(("native", "home", *FAR_MODES), ("compute", "leave-thread")):
+        process = ctx.outsider(mode, how)
         process.send_signal(signal.SIGSTOP)
         status = wait_for_state(process, os.WUNTRACED)
-        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode}: the parent sees no stop, but {status}")
+        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode} {how}: the parent sees no stop, but {status}")
         time.sleep(0.1)
         before = cpu_ticks(processes.descendants())
         time.sleep(0.3)
-        ctx.expect(cpu_ticks(processes.descendants()) - before < 10, f"{mode}: stopped, but something still computes")
+        used = cpu_ticks(processes.descendants()) - before
+        ctx.expect(used < 10, f"{mode} {how}: stopped, but something still computes")
         process.send_signal(signal.SIGCONT)
         status = wait_for_state(process, os.WCONTINUED)
-        ctx.expect(status is not None and os.WIFCONTINUED(status), f"{mode}: the parent sees no SIGCONT, but {status}")
+        ctx.expect(status is not None and os.WIFCONTINUED(status),
+                   f"{mode} {how}: the parent sees no SIGCONT, but {status}")
         process.send_signal(signal.SIGTERM)
-        ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode}: not dead of SIGTERM after it was continued")
+        ctx.expect(ctx.end(process)[0] == -signal.SIGTERM, f"{mode} {how}: not dead of SIGTERM after it was continued")
+
+
+def waits_for_a_page(ctx, mode):
+    """A guest that waits in a fault for a page of a mapped file, which its stopped supervisor doesn't send."""
+    process = ctx.outsider(mode, "touch")
+    supervisor, guest = tracer_of(process.pid), guest_of(process.pid)
+    process.stdin.write(b"x")
+    process.stdin.flush()
+    wait_until(ctx, lambda: state_of(guest) == "R", f"{mode}: the guest doesn't compute")
+    os.kill(supervisor, signal.SIGSTOP)
+    wait_until(ctx, lambda: state_of(guest) == "S", f"{mode}: the guest doesn't wait")
+    return process, supervisor
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0]
+
+
+def wait_until(ctx, condition, otherwise, patience_s=10):
+    end = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > end:
+            return ctx.complaints.append(otherwise)
+        time.sleep(0.002)
+
+
+def case_guest_killed_in_a_fault(ctx):
+    for mode in FAR_MODES:
+        process, supervisor = waits_for_a_page(ctx, mode)
+        process.kill()
+        os.kill(supervisor, signal.SIGCONT)
+        status, out, err = ctx.end(process)
+        ctx.expect((status, out, err) == (-signal.SIGKILL, b"", b""), f"{mode}: {status} {out!r} {err!r}")
+
+
+def case_guest_stopped_in_a_fault(ctx):
+    for mode in FAR_MODES:
+        process, supervisor = waits_for_a_page(ctx, mode)
+        process.send_signal(signal.SIGSTOP)
+        os.kill(supervisor, signal.SIGCONT)
+        status = wait_for_state(process, os.WUNTRACED)
+        ctx.expect(status is not None and os.WIFSTOPPED(status), f"{mode}: the parent sees no stop, but {status}")
+        process.send_signal(signal.SIGUSR1)                    # ends it, had it been told to have a handler
+        process.send_signal(signal.SIGCONT)
+        status, out, err = ctx.end(process, b"")
+        ctx.expect((status, out, err) == (-signal.SIGUSR1, b"", b""), f"{mode}: {status} {out!r} {err!r}")
+        process, supervisor = waits_for_a_page(ctx, mode)
+        process.send_signal(signal.SIGSTOP)
+        os.kill(supervisor, signal.SIGCONT)
+        wait_for_state(process, os.WUNTRACED)
+        process.send_signal(signal.SIGCONT)
+        status, out, err = ctx.end(process, b"")
+        ctx.expect((status, out, err) == (6, b"touched 0\n", b""), f"{mode}: {status} {out!r} {err!r}")
+
+
+def case_supervisor_killed_while_a_page_is_waited_for(ctx):
+    for mode in FAR_MODES:
+        process, supervisor = waits_for_a_page(ctx, mode)
+        os.kill(supervisor, signal.SIGKILL)
+        status, out, _ = ctx.end(process)
+        ctx.expect(status in (-signal.SIGKILL, 125) and out == b"", f"{mode}: status {status}, stdout {out!r}")
+
+
+def case_node_killed_while_a_page_is_waited_for(ctx):
+    process, supervisor = waits_for_a_page(ctx, "remote")
+    node = ctx.stage.node()
+    processes.kill_all([node.pid, *processes.descendants(node.pid)])
+    os.kill(supervisor, signal.SIGCONT)
+    status, out, err = ctx.end(process)
+    ctx.expect(status == 125 and out == b"", f"status {status}, stdout {out!r}")
+    ctx.expect(re.fullmatch(rb"omxsup: [^\n]+\n", err), f"stderr is not one line of omxsup's: {err!r}")
+    ctx.stage.nodes.clear()
+
+
+def case_reads_that_probes_of_a_big_file_cost(ctx):
+    cost = {}
+    for probes in 0, 0, 10:                                    # once to fill the node's cache
+        words = ctx.stage.words("remote", [ctx.guest("probes_a_big_file"), str(probes)])
+        words.insert(words.index("run") + 1, "--stats=stats")
+        status, _, err = ctx.run(words)
+        ctx.expect((status, err) == (0, b""), f"{probes} probes: {status} {err!r}")
+        with open(os.path.join(ctx.stage.work, "stats")) as f:
+            stats = json.load(f)
+        cost[probes] = stats["file_reads"], stats["file_bytes_fetched"]
+    reads, bytes_fetched = (cost[10][i] - cost[0][i] for i in (0, 1))
+    ctx.expect((reads, bytes_fetched) == (10, 10 << 16), f"ten probes cost {reads} reads, {bytes_fetched} bytes")
+
+
+def case_big_file_on_a_node_without_userfaultfd(ctx):
+    node = ctx.stage.node(("--without=userfaultfd",))
+    status, out, err = ctx.run([ctx.stage.omxsup, "run", "--on=" + node.address, "--",
+                                ctx.guest("probes_a_big_file")])
+    ctx.expect(status == 125 and b"20.0 GiB" in err, f"{status} {out!r} {err!r}")
 
 
 def in_terminal(ctx, words):
@@ -464,41 +569,51 @@ class Hosts:
     def sh(self, pid, line):
         subprocess.run([*self.inside(pid), "sh", "-c", line], check=True, capture_output=True)
 
+    def wait_for(self, address, port, patience_s=10):
+        end = time.monotonic() + patience_s
+        while subprocess.run([*self.home, "bash", "-c", f"exec 2> /dev/null 3<> /dev/tcp/{address}/{port}"]).returncode:
+            if time.monotonic() > end:
+                raise RuntimeError(f"nobody listens on {address}:{port}")
+            time.sleep(0.02)
+
+    def cut(self, yes):
+        self.sh(self.holders[1].pid, f"ip link set cable {'down' if yes else 'up'}")
+
     def close(self):
         for holder in self.holders:
             holder.kill()
             holder.wait()
 
 
-def case_two_hosts_over_tcp(ctx):
+@contextlib.contextmanager
+def node_on_another_host(ctx, *options):
+    """(hosts, words that run a command there)."""
     if os.getuid() != 0:
         ctx.skip("only root can make network namespaces without a user namespace")
     try:
         hosts = Hosts()
     except (subprocess.CalledProcessError, OSError) as e:
         ctx.skip(f"no virtual network here: {e}")
-    listen = [ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure"]
+    listen = [ctx.stage.omxsup, "node", "--listen", "10.99.0.2:7117", "--insecure", *options]
     node = ctx.start([*hosts.node, *as_user(ctx.user), *listen], stdin=subprocess.DEVNULL, preexec_fn=None)
     try:
-        far = [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", "--on=10.99.0.2:7117", "--"]
-        script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
-        end = time.monotonic() + 5
-        while subprocess.run([*hosts.home, "bash", "-c", "exec 2> /dev/null 3<> /dev/tcp/10.99.0.2/7117"]).returncode:
-            if node.poll() is not None:
-                return [f"the node did not listen: {node.communicate()}"]
-            if time.monotonic() > end:
-                return ["no connection in 5 s"]
-            time.sleep(0.02)
-        native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
-        wanted = native.communicate()[0]
-        process = ctx.start([*far, "sh", "-c", script], preexec_fn=None)
-        out, err = process.communicate(b"", timeout=ctx.stage.timeout_s)
-        ctx.expect((process.returncode, out, err) == (3, wanted, b""), f"far: {process.returncode} {out!r} {err!r}")
+        hosts.wait_for("10.99.0.2", 7117)
+        yield hosts, [*hosts.home, *as_user(ctx.user), ctx.stage.omxsup, "run", *options, "--on=10.99.0.2:7117", "--"]
     finally:
         node.send_signal(signal.SIGTERM)
         node.communicate(timeout=10)
         hosts.close()
     ctx.expect(node.returncode == 0, f"the node ended with {node.returncode}")
+
+
+def case_two_hosts_over_tcp(ctx):
+    with node_on_another_host(ctx) as (_, far):
+        script = "seq 1000 | sort -rn | head -n 2; cat /etc/hostname; exit 3"
+        native = ctx.stage.start(["sh", "-c", script], stdout=subprocess.PIPE)
+        wanted = native.communicate()[0]
+        process = ctx.start([*far, "sh", "-c", script], preexec_fn=None)
+        out, err = process.communicate(b"", timeout=ctx.stage.timeout_s)
+        ctx.expect((process.returncode, out, err) == (3, wanted, b""), f"far: {process.returncode} {out!r} {err!r}")
 
 
 # Connects in ways in which no supervisor does; run as the node's user, whom alone it listens to.
@@ -651,5 +766,9 @@ def case_listening_beyond_loopback_needs_a_word(ctx):
 
 def run(options, name, user, stage):
     ctx = Context(options, user, stage)
-    result = globals()["case_" + name](ctx)
+    import failures
+    import programs
+    case = next(vars(module)["case_" + name] for module in (sys.modules[__name__], failures, programs)
+                if "case_" + name in vars(module))
+    result = case(ctx)
     return ctx.complaints + (result or [])

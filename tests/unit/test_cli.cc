@@ -85,7 +85,7 @@ TEST_CASE("limits for a node") {
 
 TEST_CASE("a node's options") {
     auto parsed = parse({"node", "--listen", "unix:/x", "--name", "n", "--low-latency", "--link=epoll",
-                         "--without=cache,sync-wake-up"});
+                         "--without=cache,sync-wake-up", "--lazy-above=64K"});
     REQUIRE(parsed);
     auto& node = std::get<NodeOptions>(*parsed);
     CHECK(node.listen == "unix:/x");
@@ -94,6 +94,7 @@ TEST_CASE("a node's options") {
     CHECK_FALSE(node.insecure);
     CHECK(node.link == "epoll");
     CHECK(node.lanes == "auto");
+    CHECK(node.lazy_above == 64 << 10);
     CHECK(node.without == Words{"cache", "sync-wake-up"});
 }
 

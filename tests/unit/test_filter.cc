@@ -2,6 +2,7 @@
 #include "protocol/table.h"
 #include "remote/filter.h"
 #include "tests/unit/bpf_machine.h"
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <linux/audit.h>
 #include <random>
@@ -35,8 +36,8 @@ uint32_t expected(uint32_t nr, const CallArgs& args) {
     if (!row) return kNotify;
     if (traced_by_ptrace(*row)) return kTrace;
     if (row->place == Place::local) return kAllow;
-    auto& when = row->local_when;
-    return when && (args[when->argument] & when->mask) == when->value ? kAllow : kNotify;
+    auto holds = [&](const LocalWhen& when) { return (args[when.argument] & when.mask) == when.value; };
+    return std::ranges::any_of(row->local_when, holds) ? kAllow : kNotify;
 }
 
 }  // namespace
@@ -51,6 +52,14 @@ TEST_CASE("the filter says of every row what the table says, whatever the argume
             CHECK_MESSAGE(verdict(nr, args) == expected(nr, args), "call ", nr);
         }
     }
+}
+
+TEST_CASE("reading a clock traps only where CPU time is asked for") {
+    for (uint64_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI})
+        CHECK(verdict(SYS_clock_gettime, {clock, 0}) == kAllow);
+    CHECK(verdict(SYS_clock_gettime, {CLOCK_PROCESS_CPUTIME_ID, 0}) == kNotify);
+    CHECK(verdict(SYS_clock_gettime, {CLOCK_THREAD_CPUTIME_ID, 0}) == kNotify);
+    CHECK(verdict(SYS_clock_gettime, {static_cast<uint64_t>(-6), 0}) == kNotify);          // of some process
 }
 
 TEST_CASE("anonymous memory never traps, files do") {

@@ -113,6 +113,12 @@ TEST_CASE("life frames keep their numbers") {
     auto mask = round_trip(MaskFrame{HomeTid(8), 0x8000000000000001}, body);
     CHECK(mask.mask == 0x8000000000000001);
 
+    SignalFrame run_out{HomePid(9), HomeTid(8)};
+    run_out.info.si_signo = SIGUSR1;
+    run_out.info.si_code = SI_TIMER;
+    run_out.info.si_timerid = 3;
+    CHECK(round_trip(run_out, body).info.si_timerid == 3);
+
     auto leave = round_trip(LeaveFrame{HomePid(9), "for a reason", "shmat"}, body);
     CHECK(leave.pid == HomePid(9));
     CHECK(leave.reason == "for a reason");
@@ -236,7 +242,7 @@ TEST_CASE("lane frames keep token and number") {
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 26);
+    CHECK(names == 27);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }

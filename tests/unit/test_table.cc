@@ -85,10 +85,10 @@ TEST_CASE("descriptions are such as the marshaller can follow") {
 TEST_CASE("few calls are allowed untrapped") {
     int untrapped = 0;
     for (const Row& row : rows()) {
-        if (row.place == Place::local || row.local_when) ++untrapped;
+        if (row.place == Place::local || !row.local_when.empty()) ++untrapped;
         // A guest must not reach these without somebody looking.
         for (auto forbidden : {SYS_keyctl, SYS_bpf, SYS_io_uring_setup, SYS_perf_event_open, SYS_vmsplice})
-            if (row.number == forbidden) CHECK((row.place != Place::local && !row.local_when));
+            if (row.number == forbidden) CHECK((row.place != Place::local && row.local_when.empty()));
     }
     CHECK(untrapped < 45);
 }
@@ -138,7 +138,7 @@ TEST_CASE("commands are placed one by one") {
     CHECK(place(SYS_prctl, {15}) == Place::both);
     CHECK(place(SYS_prctl, {16}) == Place::forward);
     CHECK(place(SYS_prctl, {4, 1}) == Place::forward);
-    CHECK(place(SYS_prctl, {4, 0}) == Place::home);
+    CHECK(place(SYS_prctl, {4, 0}) == Place::forward);
     CHECK(place(SYS_prctl, {22, 2, 1}) == Place::home);
     CHECK(place(SYS_prctl, {40, 1}) == Place::local);
     CHECK(place(SYS_seccomp, {1, 0, 0}) == Place::forward);

@@ -1,0 +1,158 @@
+// Timers on CPU clocks. The kernel offers none that another process may set for a thread, and one that a guest would
+// set itself would signal it past home, where sigwait, signalfd and pending sets are. So the worker reads the clocks:
+// n threads can't use more than n seconds in one, so that it need not look again before what is left of a timer,
+// divided by n, has passed. When a timer has run out home raises the signal, in the deputy.
+#include "remote/debug.h"
+#include "remote/worker.h"
+#include <algorithm>
+#include <cstring>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <thread>
+
+namespace omx {
+namespace {
+
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
+constexpr uint64_t kSoonestNs = 1'000'000, kLatestIdleNs = 20'000'000;
+constexpr int kMaxOverrun = std::numeric_limits<int>::max();
+
+uint64_t to_ns(const timespec& t) {
+    constexpr uint64_t most = std::numeric_limits<int64_t>::max();
+    auto seconds = static_cast<uint64_t>(t.tv_sec);
+    return seconds >= most / kNsPerSecond ? most : seconds * kNsPerSecond + static_cast<uint64_t>(t.tv_nsec);
+}
+timespec to_timespec(uint64_t ns) {
+    return {static_cast<time_t>(ns / kNsPerSecond), static_cast<long>(ns % kNsPerSecond)};
+}
+bool valid(const timespec& t) {
+    return t.tv_sec >= 0 && t.tv_nsec >= 0 && static_cast<uint64_t>(t.tv_nsec) < kNsPerSecond;
+}
+
+template <class T> bool read_from(GuestMemory& memory, uint64_t at, T& value) {
+    return memory.read(GuestAddr(at), std::as_writable_bytes(std::span(&value, 1))) == sizeof value;
+}
+template <class T> bool write_to(GuestMemory& memory, uint64_t at, const T& value) {
+    return memory.write(GuestAddr(at), std::as_bytes(std::span(&value, 1))) == sizeof value;
+}
+
+itimerspec time_left(const CpuTimer& timer, uint64_t now_ns) {
+    uint64_t left = !timer.expires_ns ? 0 : *timer.expires_ns > now_ns ? *timer.expires_ns - now_ns : 1;
+    return {to_timespec(timer.interval_ns), to_timespec(left)};
+}
+
+// SI_TIMER's own fields have no names in siginfo_t for all of them.
+siginfo_t timer_signal(int32_t id, const CpuTimer& timer) {
+    siginfo_t info{};
+    info.si_signo = timer.notify.sigev_signo;
+    info.si_code = SI_TIMER;
+    info.si_timerid = id;
+    info.si_overrun = timer.overrun;
+    info.si_value = timer.notify.sigev_value;
+    return info;
+}
+
+}  // namespace
+
+// Home has made it: from now on it is looked after here, if what it measures is here.
+void Worker::keep_cpu_timer(Thread& t, const CallArgs& args) {
+    auto& p = *t.process;
+    int32_t id = 0;
+    auto clock = cpu_clock(static_cast<int32_t>(args[0]), p.pid, t.tid);
+    if (!clock || !guests_.process(clock->pid) || !read_from(p.memory, args[2], id)) return;
+    CpuTimer timer{.clock = *clock, .notify = {}, .thread = HomeTid()};
+    timer.notify.sigev_notify = SIGEV_SIGNAL;
+    timer.notify.sigev_signo = SIGALRM;
+    timer.notify.sigev_value.sival_int = id;
+    if (args[1] && !read_from(p.memory, args[1], timer.notify)) return;
+    if (timer.notify.sigev_notify & SIGEV_THREAD_ID) timer.thread = HomeTid(timer.notify._sigev_un._tid);
+    OMX_DEBUG("{}: has CPU timer {}", p.pid.value, id);
+    p.cpu_timers.insert_or_assign(id, timer);
+}
+
+// timer_settime and the like, of timers that are kept here. nullopt: it isn't.
+std::optional<int64_t> Worker::cpu_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
+    auto& timers = t.process->cpu_timers;
+    auto it = timers.find(static_cast<int32_t>(args[0]));
+    if (it == timers.end()) return std::nullopt;
+    auto& timer = it->second;
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    auto now_ns = read_cpu_clock(timer.clock, restoring_ns(timer.clock)).value_or(0);
+    switch (nr) {
+        case SYS_timer_settime: return set_cpu_timer(t, timer, args, now_ns);
+        case SYS_timer_gettime: return write_to(memory, args[1], time_left(timer, now_ns)) ? 0 : -EFAULT;
+        case SYS_timer_getoverrun: return timer.overrun;
+        default: return std::nullopt;
+    }
+}
+
+int64_t Worker::set_cpu_timer(Thread& t, CpuTimer& timer, const CallArgs& args, uint64_t now_ns) {
+    auto& p = *t.process;
+    itimerspec wanted{};
+    if (!args[2]) return -EINVAL;
+    if (!read_from(p.memory, args[2], wanted)) return -EFAULT;
+    if (!valid(wanted.it_value) || !valid(wanted.it_interval)) return -EINVAL;
+    auto before = time_left(timer, now_ns);
+    uint64_t value = to_ns(wanted.it_value);
+    timer.expires_ns.reset();
+    timer.interval_ns = to_ns(wanted.it_interval);
+    timer.overrun = 0, timer.idle_looks = 0, timer.seen_ns = now_ns;
+    if (value && (args[1] & TIMER_ABSTIME)) {
+        // On the clock that the guest reads, of which home has used its part.
+        uint64_t home = timer.clock.tid.value ? 0 : p.cpu.home_ns;
+        timer.expires_ns = value - std::min(value, home);
+    } else if (value) {
+        timer.expires_ns = now_ns + value;
+    }
+    if (timer.expires_ns) look_at_cpu_timers();
+    return !args[3] || write_to(p.memory, args[3], before) ? 0 : -EFAULT;
+}
+
+// How long until the timer may have run out; nullopt: not before it is set again.
+std::optional<uint64_t> Worker::look_at(Process& p, int32_t id, CpuTimer& timer) {
+    if (!timer.expires_ns) return std::nullopt;
+    auto now = read_cpu_clock(timer.clock, restoring_ns(timer.clock));
+    if (!now) {                                                    // who used the time has ended
+        timer.expires_ns.reset();
+        return std::nullopt;
+    }
+    timer.idle_looks = *now == timer.seen_ns ? timer.idle_looks + 1 : 0;
+    timer.seen_ns = *now;
+    if (*now >= *timer.expires_ns) {
+        uint64_t missed = timer.interval_ns ? (*now - *timer.expires_ns) / timer.interval_ns : 0;
+        timer.overrun = static_cast<int>(std::min<uint64_t>(missed, kMaxOverrun));
+        if (timer.notify.sigev_notify != SIGEV_NONE)
+            link_.send(FrameType::raise, 0, SignalFrame{p.pid, timer.thread, timer_signal(id, timer)});
+        OMX_DEBUG("{}: CPU timer {} has run out", p.pid.value, id);
+        if (timer.interval_ns) *timer.expires_ns += (missed + 1) * timer.interval_ns;
+        else timer.expires_ns.reset();
+        if (!timer.expires_ns) return std::nullopt;
+    }
+    auto owner = guests_.process(timer.clock.pid);
+    uint64_t threads = timer.clock.tid.value || !owner ? 1 : owner->threads.size();
+    threads = std::clamp<uint64_t>(threads, 1, std::max(1u, std::thread::hardware_concurrency()));
+    uint64_t idle = std::min(kSoonestNs << std::min(timer.idle_looks, 10u), kLatestIdleNs);
+    return std::max({(*timer.expires_ns - *now) / threads, idle, kSoonestNs});
+}
+
+void Worker::look_at_cpu_timers() {
+    uint64_t next = UINT64_MAX;
+    for (auto& [pid, p] : guests_.processes())
+        for (auto& [id, timer] : p->cpu_timers)
+            if (auto left = look_at(*p, id, timer)) next = std::min(next, *left);
+    if (next == UINT64_MAX) return;
+    if (!cpu_look_) {
+        cpu_look_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+        if (!cpu_look_) return;
+        loop_.watch_readable(cpu_look_.get(), [this] {
+            uint64_t drained;
+            while (read(cpu_look_.get(), &drained, sizeof drained) > 0) {}
+            look_at_cpu_timers();
+        });
+    }
+    itimerspec when{{}, to_timespec(next)};
+    timerfd_settime(cpu_look_.get(), 0, &when, nullptr);
+}
+
+}  // namespace omx

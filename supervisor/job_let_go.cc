@@ -1,0 +1,83 @@
+// Programs that stay at home, from their exec on: those that can't leave go on there traced, for their children may
+// leave; those that being traced would change are let go for good, and with them all that they will start.
+#include "supervisor/exec_again.h"
+#include "supervisor/job.h"
+
+namespace omx {
+
+// In the stop behind a successful execve. Its guest, which the node holds before its own execve, must be gone before
+// anything runs at home.
+void Job::stay_home(Process& p, Judgement why) {
+    p.staying = std::move(why);
+    if (!p.away || p.guest_gone || !link_up_) return settle_at_home(p);
+    p.image_on_its_way = true;  // none is, but what its old threads still call gets no answer either
+    send_kill(p);
+}
+
+void Job::settle_at_home(Process& p) {
+    HomeTid tid(p.pid.value);
+    p.away = p.ending = p.guest_gone = p.kill_sent = p.image_on_its_way = false;
+    p.program = program_of(p.pid);
+    auto [hold, reason] = *std::exchange(p.staying, std::nullopt);
+    stats_.processes.push_back({p.pid.value, p.program, "home", reason, 0, 0, 0, 0});
+    tracee::die_with_supervisor(tid, false);
+    switch (hold) {
+        case Hold::keep:
+            tracee::resume(tid);
+            return;
+        case Hold::let_go:
+            return let_go(p);
+        case Hold::exec_again:
+            return exec_again(p);
+    }
+}
+
+void Job::let_go(Process& p) {
+    if (is_last(*thread(HomeTid(p.pid.value)))) write_stats();
+    tracee::detach(HomeTid(p.pid.value));
+    forget(HomeTid(p.pid.value));
+}
+
+void Job::exec_again(Process& p) {
+    HomeTid tid(p.pid.value);
+    user_regs_struct fresh{};
+    if (tracee::registers(tid, fresh) && point_at_exec(tid, fresh)) return let_go(p);
+    p.fresh = fresh;
+    tracee::resume_to_syscall_stop(tid);
+}
+
+// Its memory is closed to us, and here is the first place where it can be made to open it.
+void Job::on_first_call(Process& p) {
+    HomeTid tid(p.pid.value);
+    auto fresh = *std::exchange(p.fresh, std::nullopt);
+    user_regs_struct call{};
+    if (!tracee::registers(tid, call) || !replace_by_opening(tid, call)) {
+        tracee::resume(tid);
+        return;
+    }
+    if (!reach_call_stop(tid)) return;
+    if (point_at_exec(tid, fresh)) return let_go(p);
+    call.rax = std::exchange(call.orig_rax, ~uint64_t{0});  // it stays as it is, and makes its call now
+    call.rip -= 2;
+    tracee::set_registers(tid, call);
+    tracee::resume(tid);
+}
+
+// To the next stop at a system call, where that is certain to come at once. False: it is dying, which has been seen to.
+bool Job::reach_call_stop(HomeTid tid) {
+    int status = 0;
+    if (!tracee::resume_to_syscall_stop(tid)) return false;
+    if (!tracee::wait_stop(tid, status)) return on_thread_ended(tid, status), false;
+    if (WSTOPSIG(status) == tracee::kSyscallStop) return true;
+    return on_stop(tid, status), false;
+}
+
+// Until its first call a program that was closed to us is watched for that call, whatever else it meets.
+void Job::go_on_at_home(const Process& p, HomeTid tid, int signal) {
+    if (p.fresh)
+        tracee::resume_to_syscall_stop(tid, signal);
+    else
+        tracee::resume(tid, signal);
+}
+
+}  // namespace omx
