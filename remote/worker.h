@@ -101,7 +101,7 @@ private:
     void give_up_laziness(Thread&, const Error&);
     bool watch_faults(Thread&, int number);
     void on_faults(const std::weak_ptr<LazySpace>&);
-    void fill_hole(const std::shared_ptr<LazySpace>&, uint64_t page);
+    void fill_hole(Process&, uint64_t page);
     bool watch_childs_mappings(Thread& child, const std::shared_ptr<LazySpace>& parents);
     void childs_mappings_watched(Thread&, int number);
     void wait_for_content(Thread&, uint64_t notification, const ProcessMemory::Missing&);
