@@ -91,7 +91,10 @@ private:
     void answer_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
+    static void note_trap(Thread&);
+    static void mend_trap(Thread&, const user_regs_struct&);
     void take_memfd(Thread&, const user_regs_struct&);
+    static bool make_room_for_memfd(Thread&, user_regs_struct);
     void thread_ready(Thread&);
     void finish_clone_if_ready(Thread& parent);
     static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
@@ -109,10 +112,12 @@ private:
     void on_sigchld();
     bool on_children();                       // true if there was any news
     void on_stop(HomeTid, int status);
+    static bool is_int3(HomeTid);
     void on_event_stop(HomeTid, int status);
     void on_clone_event(HomeTid);
     void on_exit_event(HomeTid);
     void on_thread_ended(HomeTid, int status);
+    void died_before_it_was_ready(Thread&);
 
     // --- signals ---
     void on_signal(HomeTid, int signal);
@@ -143,7 +148,7 @@ private:
     void end_with_line(Process&, const std::string& line);
     void end_guest_with_line(Process&, const std::string& line);
     void send_kill(Process&);
-    uint64_t own_data(Thread&, const void*, size_t bytes);
+    static uint64_t own_data(Thread&, const void*, size_t bytes);
     void run_now(Process&, std::vector<SlotOp>);
     void run_forced(Thread&);
     static Thread& ending_thread(Process&);

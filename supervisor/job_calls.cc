@@ -141,6 +141,7 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
 bool Job::run_by_supervisor(Thread& t, const CallHead& head, const CallOrigin& from, View body) {
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
+    if (p.shares_descriptors) return false;
     auto number = static_cast<int>(head.args[0]);
     auto kind = descriptors_.kind(p.pid, number);
     if (kind == DescriptorKind::other) return false;
@@ -265,6 +266,7 @@ void Job::collect(Thread& t) {
     }
     ReplyHead head{std::atomic_ref(slot.ops[active.guest_op].result).load(), active.restart};
     if (head.result == -EINTR && slot.cancel && !head.restart) head.restart = 513;  // never began: begins again
+    note_trap(t);
     if (head.result != -EINTR) head.restart = 0;  // it was over before the signal could interrupt it
     switch (active.call.nr) {
         case SYS_clone:
@@ -336,8 +338,10 @@ void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
 
 void Job::run_waiting(Thread& t) {
     if (t.held_reply) return;  // its call isn't over yet
-    if (auto mask = std::exchange(t.new_mask, std::nullopt))
+    if (auto mask = std::exchange(t.new_mask, std::nullopt)) {
+        t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
         return post_ours(t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(t, &*mask, sizeof *mask), 0, 8})});
+    }
     if (!t.waiting) return;
     auto [from, body] = std::move(*t.waiting);
     t.waiting.reset();

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -49,7 +50,7 @@ void Job::on_exec(HomeTid tid) {
     for (auto& [other, t] : p->threads) threads_.erase(other);
     p->threads.clear();
     p->slots.reset();
-    p->exec_in_progress = false;
+    p->exec_in_progress = p->shares_descriptors = false;
     auto& t = add_thread(*p, tid, 0);
     t.state = Thread::State::preparing;
     p->fresh.reset();
@@ -67,6 +68,8 @@ void Job::on_exec(HomeTid tid) {
     p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
+    p->trap_action.reset();
+    if (auto& action = image->actions[SIGTRAP - 1]; action.handler) p->trap_action = action;
     if (link_up_) {
         Bytes body = encode_frame(*image);
         link_.send(FrameType::image, 0, ImageFrame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)});
@@ -148,7 +151,7 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
     uint64_t flags = head.args[0];
     if (!(flags & CLONE_THREAD)) {
         // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
-        uint64_t kept = flags & (0xff | CLONE_PARENT);
+        uint64_t kept = flags & (CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO | CLONE_SIGHAND);
         return {op(SYS_clone, {kept}, OMX_OP_NEW_PROCESS)};
     }
     active.child_slot = slots.take_slot();
@@ -192,6 +195,7 @@ void Job::on_new_tracee(HomeTid child) {
     if (parent->active->child_slot) {
         auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
         t.state = Thread::State::idle;
+        t.trap_blocked = parent->trap_blocked;
         tracee::resume(child);
         run_waiting(t);
     } else {
@@ -199,10 +203,18 @@ void Job::on_new_tracee(HomeTid child) {
         p->pid = HomePid(child.value);
         p->program = parent->process->program;
         p->identity_changed = parent->process->identity_changed;
+        p->shares_descriptors = parent->active->call.guest[0] & CLONE_FILES;
+        if (p->shares_descriptors) {
+            parent->process->shares_descriptors = true;
+            descriptors_.forget(parent->process->pid);
+        }
         p->away = true;
         auto& added = *p;
         processes_[added.pid] = std::move(p);
-        add_thread(added, child, 0).state = Thread::State::preparing;
+        added.trap_action = parent->process->trap_action;
+        auto& t = add_thread(added, child, 0);
+        t.state = Thread::State::preparing;
+        t.trap_blocked = parent->trap_blocked;
         tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
     finish_clone_if_ready(*parent);
@@ -228,6 +240,8 @@ bool Job::on_blob_trap(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return true;
     if (regs.rip == blob_address(omx_blob_reported)) {
+        note_trap(t);
+        mend_trap(t, regs);
         tracee::resume(t.tid);
         collect(t);
     } else if (regs.rip == blob_address(omx_blob_made_memfd)) {
@@ -239,7 +253,13 @@ bool Job::on_blob_trap(Thread& t) {
             syscall(SYS_tgkill, t.process->pid.value, t.tid.value, SIGKILL);
             return true;
         }
-        if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) tracee::set_signal_mask(t.tid, *mask);
+        if (auto limit = std::exchange(t.process->descriptor_limit, std::nullopt))
+            prlimit(t.process->pid.value, RLIMIT_NOFILE, &*limit, nullptr);
+        if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) {
+            tracee::set_signal_mask(t.tid, *mask);
+            t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
+        }
+        mend_trap(t, regs);
         tracee::resume(t.tid);
         thread_ready(t);
     } else if (regs.rip == blob_address(omx_blob_run)) {
@@ -250,6 +270,47 @@ bool Job::on_blob_trap(Thread& t) {
     return true;
 }
 
+// What the guest has made of SIGTRAP. Its calls' memory is in the slot; a copy tells what the kernel has read, or nearly.
+void Job::note_trap(Thread& t) {
+    if (!t.active_for_guest() || t.process->slots->slot(t.slot).ops[t.active->guest_op].result != 0) return;
+    auto& call = t.active->call;
+    auto copy = [&](auto& to) {
+        uint64_t at = call.deputy[1] - (SlotMemory::slot_address(t.slot).value + OMX_PAGE);
+        if (!call.deputy[1] || at > OMX_SLOT_BYTES - OMX_PAGE - sizeof to) return false;
+        std::memcpy(&to, t.process->slots->slot_data(t.slot) + at, sizeof to);
+        return true;
+    };
+    uint64_t set = 0;
+    SignalAction action;
+    if (call.nr == SYS_rt_sigaction && call.guest[0] == SIGTRAP && copy(action)) {
+        t.process->trap_action.reset();
+        if (action.handler) t.process->trap_action = action;
+    } else if (call.nr == SYS_rt_sigprocmask && copy(set)) {
+        bool named = set >> (SIGTRAP - 1) & 1;
+        auto how = static_cast<int>(call.guest[0]);
+        t.trap_blocked = how == SIG_SETMASK ? named : named ? how == SIG_BLOCK : t.trap_blocked;
+    }
+}
+
+// At the blob's int3: if SIGTRAP is blocked or ignored the kernel unblocks it then and makes its action the default one.
+void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
+    auto& action = t.process->trap_action;
+    if (!t.trap_blocked && !(action && action->handler == 1)) return;
+    constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
+    uint64_t mask = 0;
+    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return;
+    auto injected = regs;
+    injected.rip = blob_address(omx_blob_called) - 2;          // the system call instruction before it
+    injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
+    injected.rdi = SIGTRAP, injected.rsi = own_data(t, &*action, sizeof *action), injected.rdx = 0, injected.r10 = 8;
+    // Not by a single step, which would be another trap. One that is pending waits, blocked.
+    int status = 0;
+    auto to_syscall_stop = [&] { return tracee::resume_to_syscall_stop(t.tid) && tracee::wait_stop(t.tid, status); };
+    if (!tracee::set_registers(t.tid, injected) || !to_syscall_stop() || !to_syscall_stop()) return;   // it is gone
+    tracee::set_registers(t.tid, regs);
+    if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
+}
+
 void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
     auto& p = *t.process;
     auto give_up = [&](const std::string& why) {
@@ -257,6 +318,7 @@ void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
         syscall(SYS_tgkill, p.pid.value, t.tid.value, SIGKILL);
     };
     auto fd = static_cast<int64_t>(regs.rbx);
+    if (fd == -EMFILE && make_room_for_memfd(t, regs)) return tracee::resume(t.tid), void();
     if (fd < 0) return give_up(fmt::format("a deputy can't make its slots: {}", strerror(static_cast<int>(-fd))));
     p.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, p.pid.value, 0)));
     UniqueFd memfd(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), fd, 0)));
@@ -265,6 +327,18 @@ void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
     if (!slots) return give_up(slots.error().what);
     p.slots = std::move(*slots);
     tracee::resume(t.tid);
+}
+
+// The guest's descriptor table is full: the memfd needs one number more, for a moment.
+bool Job::make_room_for_memfd(Thread& t, user_regs_struct regs) {
+    auto& p = *t.process;
+    rlimit limit{};
+    if (p.descriptor_limit || prlimit(p.pid.value, RLIMIT_NOFILE, nullptr, &limit) < 0) return false;
+    rlimit more{limit.rlim_cur + 1, std::max(limit.rlim_max, limit.rlim_cur + 1)};
+    if (prlimit(p.pid.value, RLIMIT_NOFILE, &more, nullptr) < 0) return false;
+    p.descriptor_limit = limit;
+    regs.rip = blob_address(omx_blob_make_memfd);
+    return tracee::set_registers(t.tid, regs);
 }
 
 void Job::thread_ready(Thread& t) {
