@@ -73,7 +73,7 @@ class Terminal:
         return False
 
     def play(self, steps):
-        """Each step: what is typed, which commands must be in front before ("" whichever), and what must come."""
+        """Each step: what is typed, which commands must be in front before ("": whichever), what must come."""
         for keys, in_front, pattern in steps:
             if in_front and not self.wait_for_job(in_front):
                 return

@@ -10,8 +10,8 @@ FAR_MODES = ("remote", "local")
 READY = PROMPT + "$"
 UNTIL_STOPPED = "until jobs | grep -q Stopped; do :; done; jobs\r"
 JOBS = [
-    ("", "", READY), ("sleep 100\r", "", "100\r\n"), ("\x1a", "sleep", READY), ("jobs\r", "", READY), ("bg\r", "", READY),
-    ("jobs\r", "", READY), ("fg\r", "", "100\r\n"), ("\x03", "sleep", READY), ("echo $?\r", "", READY),
+    ("", "", READY), ("sleep 100\r", "", "100\r\n"), ("\x1a", "sleep", READY), ("jobs\r", "", READY),
+    ("bg\r", "", READY), ("jobs\r", "", READY), ("fg\r", "", "100\r\n"), ("\x03", "sleep", READY), ("echo $?\r", "", READY),
     # One in the background reads, another one writes where that isn't wanted: both stop, and go on in front.
     ("cat & " + UNTIL_STOPPED, "", READY), ("fg\r", "", "cat\r\n"), ("hello\r", "cat", "hello\r\nhello\r\n"),
     ("\x04", "cat", READY), ("echo $?\r", "", READY),
@@ -19,7 +19,8 @@ JOBS = [
     ("stty -tostop\r", "", READY),
     ("sleep 100 &\r", "", READY), ("kill -STOP %1; " + UNTIL_STOPPED, "", READY), ("kill -CONT %1; jobs\r", "", READY),
     ("fg\r", "", "100\r\n"), ("\x03", "sleep", READY),
-    ("sleep 100 | cat\r", "", "cat\r\n"), ("\x1a", "sleep cat", READY), ("fg\r", "", "cat\r\n"), ("\x1c", "sleep cat", READY),
+    ("sleep 100 | cat\r", "", "cat\r\n"), ("\x1a", "sleep cat", READY), ("fg\r", "", "cat\r\n"),
+    ("\x1c", "sleep cat", READY),
     ("echo ${PIPESTATUS[*]}\r", "", READY),
     ("sh -c \"trap 'stty size' WINCH; echo s''et; while :; do sleep 0.01; done\"\r", "", "set\r\n"),
     ((30, 90), "", "30 90\r\n"), ("\x03", "", READY), ("stty size; echo $LINES\r", "", READY),
