@@ -63,7 +63,7 @@ class Terminal:
         return True
 
     def wait_for_job(self, commands):
-        """Until these are all that is in front: a key typed earlier would find a shell on its way, which ignores some."""
+        """Until these are all that is in front. A key typed earlier would find a shell on its way, which ignores it."""
         end = time.monotonic() + self.patience_s
         while time.monotonic() < end:
             if group_members(os.tcgetpgrp(self.master)) == commands.split():

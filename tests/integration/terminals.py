@@ -1,4 +1,4 @@
-"""Cases of people at terminals: what they type and see must be the same, wherever the programs run (see cases.py; terminal.py types and reads)."""
+"""Cases of people at terminals: they must see the same wherever their programs run. terminal.py types and reads."""
 import difflib
 import os
 
@@ -11,7 +11,8 @@ READY = PROMPT + "$"
 UNTIL_STOPPED = "until jobs | grep -q Stopped; do :; done; jobs\r"
 JOBS = [
     ("", "", READY), ("sleep 100\r", "", "100\r\n"), ("\x1a", "sleep", READY), ("jobs\r", "", READY),
-    ("bg\r", "", READY), ("jobs\r", "", READY), ("fg\r", "", "100\r\n"), ("\x03", "sleep", READY), ("echo $?\r", "", READY),
+    ("bg\r", "", READY), ("jobs\r", "", READY), ("fg\r", "", "100\r\n"), ("\x03", "sleep", READY),
+    ("echo $?\r", "", READY),
     # One in the background reads, another one writes where that isn't wanted: both stop, and go on in front.
     ("cat & " + UNTIL_STOPPED, "", READY), ("fg\r", "", "cat\r\n"), ("hello\r", "cat", "hello\r\nhello\r\n"),
     ("\x04", "cat", READY), ("echo $?\r", "", READY),
