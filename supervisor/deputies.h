@@ -33,6 +33,7 @@ struct ActiveCall {
     // clone of a thread: the slot it will use. The reply waits until the new task stands ready.
     std::optional<unsigned> child_slot;
     std::chrono::steady_clock::time_point since;
+    std::optional<std::chrono::nanoseconds> given;     // to wait, if that is in memory and has been shortened
     std::string text;                        // for --trace
 };
 

@@ -91,8 +91,6 @@ private:
     void answer_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
-    static void note_trap(Thread&);
-    static void mend_trap(Thread&, const user_regs_struct&);
     void take_memfd(Thread&, const user_regs_struct&);
     static bool make_room_for_memfd(Thread&, user_regs_struct);
     void thread_ready(Thread&);
@@ -126,6 +124,11 @@ private:
     void interrupt_call(Thread&);
     static void wait_on(Thread&, int signal);
     static bool handled_signal_waits(const Thread&);
+    static std::chrono::nanoseconds time_left(const Thread&, std::chrono::nanoseconds given);
+    static void shorten(Thread&, uint64_t address);
+    static std::byte* in_slot(Thread&, uint64_t address, size_t bytes);
+    static void note_trap(Thread&);
+    static void mend_trap(Thread&, const user_regs_struct&);
     static bool sends_signal(uint32_t nr);
     bool signal_on_its_way(const HomeCall&);
     void answer_senders();

@@ -151,7 +151,9 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
     uint64_t flags = head.args[0];
     if (!(flags & CLONE_THREAD)) {
         // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
-        uint64_t kept = flags & (CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO | CLONE_SIGHAND);
+        constexpr uint64_t at_home = CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO
+                                     | CLONE_SIGHAND;
+        uint64_t kept = flags & at_home;
         return {op(SYS_clone, {kept}, OMX_OP_NEW_PROCESS)};
     }
     active.child_slot = slots.take_slot();
@@ -268,47 +270,6 @@ bool Job::on_blob_trap(Thread& t) {
         return false;
     }
     return true;
-}
-
-// What the guest has made of SIGTRAP. Its calls' memory is in the slot; a copy tells what the kernel has read, or nearly.
-void Job::note_trap(Thread& t) {
-    if (!t.active_for_guest() || t.process->slots->slot(t.slot).ops[t.active->guest_op].result != 0) return;
-    auto& call = t.active->call;
-    auto copy = [&](auto& to) {
-        uint64_t at = call.deputy[1] - (SlotMemory::slot_address(t.slot).value + OMX_PAGE);
-        if (!call.deputy[1] || at > OMX_SLOT_BYTES - OMX_PAGE - sizeof to) return false;
-        std::memcpy(&to, t.process->slots->slot_data(t.slot) + at, sizeof to);
-        return true;
-    };
-    uint64_t set = 0;
-    SignalAction action;
-    if (call.nr == SYS_rt_sigaction && call.guest[0] == SIGTRAP && copy(action)) {
-        t.process->trap_action.reset();
-        if (action.handler) t.process->trap_action = action;
-    } else if (call.nr == SYS_rt_sigprocmask && copy(set)) {
-        bool named = set >> (SIGTRAP - 1) & 1;
-        auto how = static_cast<int>(call.guest[0]);
-        t.trap_blocked = how == SIG_SETMASK ? named : named ? how == SIG_BLOCK : t.trap_blocked;
-    }
-}
-
-// At the blob's int3: if SIGTRAP is blocked or ignored the kernel unblocks it then and makes its action the default one.
-void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
-    auto& action = t.process->trap_action;
-    if (!t.trap_blocked && !(action && action->handler == 1)) return;
-    constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
-    uint64_t mask = 0;
-    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return;
-    auto injected = regs;
-    injected.rip = blob_address(omx_blob_called) - 2;          // the system call instruction before it
-    injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
-    injected.rdi = SIGTRAP, injected.rsi = own_data(t, &*action, sizeof *action), injected.rdx = 0, injected.r10 = 8;
-    // Not by a single step, which would be another trap. One that is pending waits, blocked.
-    int status = 0;
-    auto to_syscall_stop = [&] { return tracee::resume_to_syscall_stop(t.tid) && tracee::wait_stop(t.tid, status); };
-    if (!tracee::set_registers(t.tid, injected) || !to_syscall_stop() || !to_syscall_stop()) return;   // it is gone
-    tracee::set_registers(t.tid, regs);
-    if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
 }
 
 void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
