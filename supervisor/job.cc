@@ -25,16 +25,16 @@ Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loo
 }
 
 Status Job::run() {
-    sigset_t chld;
-    sigemptyset(&chld);
-    sigaddset(&chld, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &chld, nullptr);
-    children_ = UniqueFd(signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!children_) return fail_errno("signalfd");
-    loop_.watch_readable(children_.get(), [this] { on_sigchld(); });
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
+    sigprocmask(SIG_BLOCK, &ours, nullptr);
+    signals_ = UniqueFd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_) return fail_errno("signalfd");
+    loop_.watch_readable(signals_.get(), [this] { on_own_signals(); });
     loop_.watch_readable(link_.fd(), [this] { hear_link(); });
     on_children();  // stops from before the descriptor existed
-    while (!processes_.empty()) {
+    while (!processes_.empty() && !may_end()) {
         heard_at_.reset();
         answer_senders();
         auto idle_since = Spinner::Clock::now();

@@ -106,8 +106,12 @@ private:
     bool reach_call_stop(HomeTid);
     static void go_on_at_home(const Process&, HomeTid, int signal = 0);
 
+    void on_asked_to_end();
+    size_t count_away() const;
+    bool may_end() const { return asked_to_end_ && count_away() == 0; }
+
     // --- stops ---
-    void on_sigchld();
+    void on_own_signals();
     bool on_children();                       // true if there was any news
     void on_stop(HomeTid, int status);
     static bool is_int3(HomeTid);
@@ -178,7 +182,8 @@ private:
     std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;
     bool stats_written_ = false;
-    UniqueFd children_;                                        // signalfd of SIGCHLD
+    UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end
+    bool asked_to_end_ = false;
     std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;
     std::unordered_map<HomeTid, Thread*> threads_;
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it

@@ -57,6 +57,7 @@ void Job::on_exec(HomeTid tid) {
     stats_.execs++;
 
     if (!reach_call_stop(tid)) return;
+    if (asked_to_end_) return stay_home(*p, {Hold::let_go, "its supervisor was asked to end"});
     if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); judged.hold != Hold::keep)
         return stay_home(*p, std::move(judged));
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");

@@ -21,10 +21,10 @@ bool Job::on_children() {
     return news;
 }
 
-void Job::on_sigchld() {
-    signalfd_siginfo drained;
-    while (read(children_.get(), &drained, sizeof drained) > 0) {
-    }
+void Job::on_own_signals() {
+    signalfd_siginfo info;
+    while (read(signals_.get(), &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD) on_asked_to_end();
     on_children();
 }
 
