@@ -23,6 +23,10 @@ constexpr uint64_t kNeverBlocked = bit(SIGKILL) | bit(SIGSTOP);
 // What pid 1 of this namespace sent, and nobody else does: guests' own kill goes home.
 bool ours(const siginfo_t& info) { return (info.si_code == SI_USER || info.si_code == SI_TKILL) && info.si_pid == 1; }
 
+bool is_of_timer(const siginfo_t& a, const siginfo_t& b) {
+    return a.si_code == SI_TIMER && b.si_code == SI_TIMER && a.si_timerid == b.si_timerid;
+}
+
 struct SignalState { uint64_t thread_pending = 0, shared_pending = 0, blocked = 0; };
 
 SignalState signal_state(HomePid pid, HomeTid tid) {
@@ -51,10 +55,15 @@ void Worker::on_signal(const SignalFrame& frame) {
     if (!p && clone_) early_signals_.push_back(frame);
     if (!p || p->killed) return;
     OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
-    // Ordinary signals of one kind merge while pending, as they do at home; what waits already keeps its siginfo.
-    bool merges = signal < kFirstRealTime && std::ranges::any_of(p->signals, [&](auto& s) {
-                      return s.info.si_signo == signal && s.tid == frame.tid;
-                  });
+    // Ordinary signals of one kind merge while pending, as they do at home, and all those of one timer; what waits
+    // already keeps its siginfo.
+    auto waiting = std::ranges::find_if(p->signals, [&](auto& s) {
+        if (s.info.si_signo != signal || s.tid != frame.tid) return false;
+        return signal < kFirstRealTime || is_of_timer(s.info, frame.info);
+    });
+    bool merges = waiting != p->signals.end();
+    if (merges && is_of_timer(waiting->info, frame.info)) waiting->info.si_overrun += 1 + frame.info.si_overrun;
+    if (merges && signal >= kFirstRealTime) return;              // the node's kernel would queue it
     if (!merges) p->signals.push_back({frame.tid, frame.info});
     p->last_signal[signal] = frame.info;
     long sent =

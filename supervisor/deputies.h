@@ -55,6 +55,9 @@ struct DeputyThread {
     std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
     bool trap_blocked = false;                             // SIGTRAP, by its guest: see mend_trap
+    bool parked = false;                                   // not resumed behind a signal: see resume_behind
+    unsigned signals_met = 0;                              // by the call it is at
+    uint64_t blocked_for_call = 0;                         // signals that its guest doesn't block: the same
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 

@@ -126,6 +126,9 @@ private:
     enum class Disposition { ignored, handled, stops, fatal };
     Disposition disposition(HomePid, int signal);
     void interrupt_call(Thread&);
+    static void resume_behind(Thread&, const siginfo_t&);
+    static void unblock_after_call(const Thread& caller, HomeTid);
+    static void unpark(Thread&);
     static void wait_on(Thread&, int signal);
     static bool handled_signal_waits(const Thread&);
     static std::chrono::nanoseconds time_left(const Thread&, std::chrono::nanoseconds given);

@@ -224,8 +224,10 @@ void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
     slot.cancel = 0;
     slot.watcher = 0;
     t.state = Thread::State::calling;
+    t.signals_met = 0;
     std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);  // full barrier: see blob.S
     if (std::atomic_ref(slot.sleeping).load()) futex(slot.state, FUTEX_WAKE, 1);
+    unpark(t);  // the node may have no word for it before this call is over
 }
 
 void Job::post_ours(Thread& t, const std::vector<SlotOp>& ops) {

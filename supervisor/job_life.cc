@@ -44,6 +44,7 @@ void Job::on_exec(HomeTid tid) {
     OMX_CHECK(p, "an exec was reported");
     unsigned long former = 0;
     tracee::event_message(tid, former);
+    if (auto caller = thread(HomeTid(static_cast<pid_t>(former)))) unblock_after_call(*caller, tid);
     descriptors_.forget(pid);
     lanes_.drop_of(pid);  // what comes over them now is of threads that are no more
     bool was_away = p->away;
@@ -195,6 +196,7 @@ void Job::on_new_tracee(HomeTid child) {
         return;
     }
     OMX_CHECK(parent->active, "a deputy's clone was reported");
+    unblock_after_call(*parent, child);
     if (parent->active->child_slot) {
         auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
         t.state = Thread::State::idle;
@@ -243,6 +245,8 @@ bool Job::on_blob_trap(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return true;
     if (regs.rip == blob_address(omx_blob_reported)) {
+        unblock_after_call(t, t.tid);
+        t.blocked_for_call = 0;
         note_trap(t);
         mend_trap(t, regs);
         tracee::resume(t.tid);

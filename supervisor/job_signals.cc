@@ -66,7 +66,40 @@ void Job::on_signal(HomeTid tid, int signal) {
     tracee::signal_info(tid, info);
     deliver_to_guest(t, info);
     interrupt_call(t);
-    tracee::resume(tid);
+    resume_behind(t, info);
+}
+
+// A timer's next signal may be due before the last one has left: then a deputy would go from one stop to the next and
+// make no call any more, and nobody else's stop would be seen. So a call that has met many ends first, with the signal
+// blocked, and a deputy without a call that has sent many waits until the node has them. Natively one would be pending
+// meanwhile, and the timer would count the others. (Queued real-time signals are each somebody's: they all come before
+// the call returns.)
+void Job::resume_behind(Thread& t, const siginfo_t& info) {
+    constexpr unsigned kMany = 16;
+    constexpr int kFirstRealTime = 32;
+    bool merges = info.si_signo < kFirstRealTime || info.si_code == SI_TIMER;
+    bool calls = t.state == Thread::State::calling;
+    t.parked = merges && !calls && t.process->signals_on_their_way > kMany;
+    if (t.parked) return;
+    uint64_t bit = uint64_t{1} << (info.si_signo - 1), mask = 0;
+    if (merges && calls && ++t.signals_met > kMany && tracee::signal_mask(t.tid, mask)) {
+        tracee::set_signal_mask(t.tid, mask | bit);
+        t.blocked_for_call |= bit;
+    }
+    tracee::resume(t.tid);
+}
+
+// At the stop that ends its call, or at the first one of what the call has made. A mask that the call has set is right.
+void Job::unblock_after_call(const Thread& caller, HomeTid tid) {
+    uint64_t mask = 0;
+    if (!caller.blocked_for_call || !tracee::signal_mask(tid, mask)) return;
+    auto& made = caller.process->slots->slot(caller.slot).ops[caller.active ? caller.active->guest_op : 0];
+    if (made.nr == SYS_rt_sigprocmask && made.args[0] == SIG_SETMASK) return;
+    tracee::set_signal_mask(tid, mask & ~caller.blocked_for_call);
+}
+
+void Job::unpark(Thread& t) {
+    if (std::exchange(t.parked, false)) tracee::resume(t.tid);
 }
 
 // Untraced nobody would have been woken by an ignored signal. The kernel restarts most calls by itself, but these say
@@ -201,7 +234,10 @@ void Job::answer_senders() {
 void Job::on_signal_arrived(View body) {
     auto about = KillFrame::decode(body);
     if (!about) return link_lost(about.error());
-    if (auto p = process(about->pid); p && p->signals_on_their_way) p->signals_on_their_way--;
+    auto p = process(about->pid);
+    if (!p || !p->signals_on_their_way) return;
+    p->signals_on_their_way--;
+    for (auto& [tid, t] : p->threads) unpark(*t);
 }
 
 // A timer of CPU time has run out where the time is used. Its signal is queued here as the kernel would have done, and
