@@ -351,7 +351,9 @@ void Job::run_now(Process& p, std::vector<SlotOp> ops) {
         return post(t, ops, true);
     }
     t.forced = std::move(ops);
-    if (t.state != Thread::State::preparing) tracee::interrupt(t.tid), unpark(t);   // else thread_ready does: it has no slots yet
+    if (t.state == Thread::State::preparing) return;          // it has no slots yet: thread_ready does it
+    tracee::interrupt(t.tid);
+    unpark(t);
 }
 
 void Job::forget(HomeTid tid) {
