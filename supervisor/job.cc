@@ -91,7 +91,8 @@ void Job::say(std::string_view line) {
     (void)!write(setup_.messages.get(), text.data(), text.size());
 }
 
-// Handles what has come where the last frame came from; false: nothing has.
+// Handles what has come where the last frame came from; false: nothing has. A part of a frame is news, too: the rest is
+// on its way.
 bool Job::hear() {
     if (last_heard_ && !lanes_.find(last_heard_)) last_heard_ = 0;
     return last_heard_ ? hear_lane(last_heard_) : hear_link();
@@ -101,11 +102,11 @@ bool Job::hear_link() {
     if (!heard_at_) heard_at_ = Spinner::Clock::now();
     bool any = false;
     while (link_up_ && !processes_.empty()) {
+        auto bytes = link_.counters().bytes_in;
         auto frame = link_.receive();
         if (!frame) return link_lost(frame.error()), true;
+        if (link_.counters().bytes_in != bytes || *frame) any = true, last_heard_ = 0;
         if (!*frame) break;
-        any = true;
-        last_heard_ = 0;
         on_frame(**frame);
         check_limits();
         if (!link_up_) break;
@@ -119,11 +120,11 @@ bool Job::hear_lane(uint64_t number) {
     if (!heard_at_) heard_at_ = Spinner::Clock::now();
     bool any = false;
     for (auto lane = lanes_.find(number); lane && lane == lanes_.find(number);) {
+        auto bytes = lane->link.counters().bytes_in;
         auto frame = lane->link.receive();
         if (!frame) return lanes_.drop(number), true;
+        if (lane->link.counters().bytes_in != bytes || *frame) any = true, last_heard_ = number;
         if (!*frame) break;
-        any = true;
-        last_heard_ = number;
         if ((*frame)->type != FrameType::call) {
             link_lost({fmt::format("the node sent a {} frame over a lane", name((*frame)->type))});
             return true;
