@@ -217,6 +217,16 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
     t.process->listener->answer(call.notification, -restart_class);
 }
 
+// A signal that home believes to be handled waits here, because it met a call that was on its way already. Were its mask
+// changed now, or waited for it at home, nobody would ever handle it: it would be pending here, and not there (F2).
+bool Worker::signal_comes_first(Thread& t, const GuestCall& call) {
+    auto& p = *t.process;
+    if (p.signals.empty()) return false;
+    auto own = signal_state(p.pid, t.tid);
+    auto mask = call.nr == SYS_rt_sigprocmask ? std::optional(own.blocked) : temporary_mask(t, call);
+    return mask && ((own.thread_pending | own.shared_pending) & ~*mask);
+}
+
 // Home gives 516 for poll only: nanosleep and futex are local, and select and ppoll write what remains of their
 // time-outs into memory, where the repeated call finds it. poll has its time-out in a register, and the repeated call
 // is the one that the thread makes next if no handler has run: it asks home for the rest.

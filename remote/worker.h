@@ -186,6 +186,7 @@ private:
     static void follow_mask(Thread&, const CallArgs&);
     void on_interrupted(Thread&);
     void interrupt_call(Thread&, const GuestCall&, int restart_class);
+    bool signal_comes_first(Thread&, const GuestCall&);
     static void put_in_time_left(Thread&, uint32_t nr, CallArgs&);
     std::optional<uint64_t> temporary_mask(Thread&, const GuestCall&);
     bool signal_waits(const Thread&, uint64_t mask);

@@ -81,8 +81,9 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (!t || t->state == Thread::State::ended || t->process->ending) return;  // crossed its end on the way
     if (t->process->image_on_its_way) return;
     // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
+    // Likewise if it would block the signal, which then would be pending where nobody at home sees it.
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
-        may_block(head->nr, head->args))
+        (may_block(head->nr, head->args) || head->nr == SYS_rt_sigprocmask))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
     if (t->state == Thread::State::idle && !t->process->undo && !t->held_reply) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
