@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kUnsentBytes = 256 << 10;
 
+constexpr uint32_t kNearMicroseconds = 1000;
+
 // A peer whose machine vanished without a word must not hold guests or deputies for ever: ask after a third of the time,
 // and give up at its end. The last option is for what has been sent and isn't acknowledged: then nobody asks.
 // Small frames must not wait for others. Nothing of this means anything to a unix socket.
@@ -25,6 +27,7 @@ void prepare(int socket, unsigned patience_s) {
     set(IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 12));
     set(IPPROTO_TCP, TCP_KEEPCNT, 8);
     set(IPPROTO_TCP, TCP_USER_TIMEOUT, seconds * 1000);
+    if (peer_is_near(socket)) send_unpaced(socket);
 }
 
 class PlainChannel : public Channel {
@@ -59,6 +62,22 @@ private:
 };
 
 }  // namespace
+
+bool peer_is_near(int socket) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_rtt > 0 &&
+           info.tcpi_rtt < kNearMicroseconds;
+}
+
+void send_unpaced(int socket) {
+    char name[16] = {};
+    socklen_t size = sizeof name - 1;
+    if (getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name, &size) != 0) return;
+    constexpr std::string_view kUnpaced = "reno";        // which every kernel has and everybody may use
+    if (std::string_view(name).starts_with("bbr"))
+        setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size());
+}
 
 std::unique_ptr<Channel> plain_channel(UniqueFd socket, unsigned patience_s) {
     return std::make_unique<PlainChannel>(std::move(socket), patience_s);

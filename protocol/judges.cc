@@ -47,7 +47,8 @@ Placement place_clone(const CallArgs& args) {
     constexpr uint64_t kThread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_FILES | CLONE_FS;
     constexpr uint64_t kHarmless = CSIGNAL | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID
                                    | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | CLONE_CLEAR_SIGHAND;
-    constexpr uint64_t kVfork = CLONE_VM | CLONE_VFORK;
+    constexpr uint64_t kOfProcesses = CLONE_VM | CLONE_VFORK | CLONE_FS | CLONE_FILES | CLONE_PARENT | CLONE_SYSVSEM
+                                      | CLONE_IO | CLONE_SIGHAND;
     constexpr Placement life{Place::life, "deputy and guest get a new thread or child each, with one number"};
     uint64_t flags = args[0] & ~kHarmless;
     if (flags & (kNewNamespaces & ~uint64_t{CSIGNAL}))
@@ -57,9 +58,9 @@ Placement place_clone(const CallArgs& args) {
         if (flags & ~(kThread | CLONE_SYSVSEM)) return {Place::home, "an unusual kind of thread (clone flags)"};
         return life;
     }
-    if ((flags & CLONE_VM) && !(flags & CLONE_VFORK))
-        return {Place::home, "a child that shares its parent's memory while both run"};
-    if (flags & ~kVfork) return {Place::home, "a child that shares more with its parent than fork does (clone flags)"};
+    if ((flags & CLONE_VM) && (flags & CLONE_SIGHAND))       // without CLONE_VM home's kernel refuses it
+        return {Place::home, "a child that shares its parent's signal handlers"};
+    if (flags & ~kOfProcesses) return {Place::home, "an unusual kind of child (clone flags)"};
     return life;
 }
 

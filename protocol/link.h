@@ -41,6 +41,11 @@ public:
 // `patience_s`: a peer from whom nothing has come for so long, although it was asked, is gone.
 constexpr unsigned kPatienceSeconds = 180;
 std::unique_ptr<Channel> plain_channel(UniqueFd socket, unsigned patience_s = kPatienceSeconds);
+// TCP: an answer takes less than a millisecond.
+bool peer_is_near(int socket);
+// To such a peer nothing is sent at a pace (BBR does, by timers): between machines that near the pauses and their timers
+// take several times as long as the sending. Anything else about the network is left as its owner has set it.
+void send_unpaced(int socket);
 
 struct Frame {
     FrameType type;

@@ -5,7 +5,8 @@
 //  * It begins with a sched_yield: if a task of this CPU was waiting (the other end of the link, perhaps), it runs
 //    now. Whatever it was, spinning on would only keep it from running, so the wait ends there. A yield may also
 //    return at once although somebody waits (EEVDF, while our turn is not used up): so it is repeated.
-//  * A CPU that turns out to be shared is left alone for a while; for longer each time, until a spin succeeds.
+//  * A CPU that turns out to be shared is left alone for a while; for longer each time, until a spin succeeds. But
+//    where most succeed it is the other end that we share it with, and a turn of another's means little.
 //  * If more tasks are runnable than there are CPUs, there is no spinning at all (looked up once in a while).
 //  * After some waits in vain it stops trying, until a sleep turns out to have been short.
 #pragma once
@@ -21,18 +22,27 @@ class SpinPause {
 public:
     using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::milliseconds kShortest{2}, kLongest{200};
+    static constexpr int kForgives = 4, kMostPaid = 32;    // so many that paid make up for one that didn't
 
     bool over(Clock::time_point now) const { return now >= until_; }
     void at_least(Clock::time_point now, Clock::duration time) { until_ = std::max(until_, now + time); }
     void shared(Clock::time_point now) {
+        if (paid_ >= kForgives) {
+            paid_ -= kForgives;
+            return;
+        }
         at_least(now, next_);
         next_ = std::min<Clock::duration>(next_ * 2, kLongest);
     }
-    void alone() { next_ = kShortest; }
+    void alone() {
+        next_ = kShortest;
+        paid_ = std::min(paid_ + 1, kMostPaid);
+    }
 
 private:
     Clock::time_point until_{};
     Clock::duration next_ = kShortest;
+    int paid_ = 0;
 };
 
 class Spinner {

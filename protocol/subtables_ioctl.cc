@@ -35,6 +35,7 @@ constexpr Variant requests[] = {
     request(0x0001, "FIBMAP", inout(bytes(4))),
     request(0x0002, "FIGETBSZ", out4),
     request(0x0301, "HDIO_GETGEO", inout(bytes(16))),
+    request(0x07b9, "IOCTL_VM_SOCKETS_GET_LOCAL_CID", out4),
     request(0x125d, "BLKROSET", in4),
     request(0x125e, "BLKROGET", out4),
     request(0x125f, "BLKRRPART"),

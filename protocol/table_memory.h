@@ -7,7 +7,7 @@
 
 namespace omx::words {
 
-inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x40000, 0x20}};      // MAP_ANONYMOUS without MAP_HUGETLB
+inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x40000, 0x20}};     // MAP_ANONYMOUS, not MAP_HUGETLB
 inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
 // 0 to 15 but 2 and 3, the CPU clocks. Negative numbers are those of some process, or clocks behind descriptors.
 inline constexpr LocalWhen machine_clocks[] = {{0, 0xfffffffe, 0}, {0, 0xfffffffc, 4}, {0, 0xfffffff8, 8}};

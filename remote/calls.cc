@@ -83,6 +83,8 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
         t.process->listener->proceed(notification);
         return;
     }
+    GuestCall call{.notification = notification, .nr = nr, .args = args};
+    if (signal_comes_first(t, call)) return interrupt_call(t, call, abi::kErestartNoIntr);
     if (placement.place != Place::local) tell_mask(t);
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;

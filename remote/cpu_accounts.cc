@@ -27,7 +27,9 @@ timespec to_timespec(uint64_t ns) {
     return {static_cast<time_t>(ns / kNsPerSecond), static_cast<long>(ns % kNsPerSecond)};
 }
 
-clock_t ticks(uint64_t us) { return static_cast<clock_t>(us * static_cast<uint64_t>(sysconf(_SC_CLK_TCK)) / 1'000'000); }
+clock_t ticks(uint64_t us) {
+    return static_cast<clock_t>(us * static_cast<uint64_t>(sysconf(_SC_CLK_TCK)) / 1'000'000);
+}
 
 // waitid tells in its siginfo which child it was, if it has ended.
 struct WaitInfo { int32_t signal, error, code, pid, uid, status, reserved; };

@@ -58,6 +58,7 @@ int lane_descriptor() {
 bool prepare(int socket) {
     int flags = fcntl(socket, F_GETFL), on = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);        // not for a unix socket
+    if (peer_is_near(socket)) send_unpaced(socket);
     return flags >= 0 && fcntl(socket, F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 

@@ -24,6 +24,7 @@ public:
     bool here(uint64_t from, uint64_t end) const;
     // `done` is called when these bytes are here: before want() returns if they are, else from LazyFiles::on_data().
     void want(uint64_t from, uint64_t end, Done done);
+    bool wanted() const { return !waiters_.empty(); }
 
 private:
     friend class LazyFiles;

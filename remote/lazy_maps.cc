@@ -132,18 +132,22 @@ bool Worker::watch_faults(Thread& t, int number) {
 void Worker::on_faults(const std::weak_ptr<LazySpace>& watched) {
     auto space = watched.lock();
     if (!space) return;
-    for (uint64_t page : space->take_faults()) fill_hole(space, page);
-}
-
-void Worker::fill_hole(const std::shared_ptr<LazySpace>& space, uint64_t page) {
+    auto news = space->take_news();
     Process* owner = nullptr;
     for (auto& [pid, p] : guests_.processes())
         if (p->space == space && !p->killed && !p->threads.empty()) owner = p.get();
     if (!owner) return;                                                  // they are on their way out
-    owner->memory.through(HomeTid(*owner->threads.begin()));
-    auto hole = owner->memory.lazily_mapped(GuestAddr(page));
+    HomeTid through(*owner->threads.begin());
+    owner->memory.through(through);
+    for (uint64_t page : news.pages) fill_hole(*owner, page);
+    if (news.unmapped) space->keep_only_mapped(maps_of(through));
+}
+
+void Worker::fill_hole(Process& owner, uint64_t page) {
+    auto& space = owner.space;
+    auto hole = owner.memory.lazily_mapped(GuestAddr(page));
     if (!hole) return space->wake(page);                                 // no longer: another touch will show
-    OMX_DEBUG("{}: waits for {:#x}, which is {:#x} in its file", owner->pid.value, page, hole->from);
+    OMX_DEBUG("{}: waits for {:#x}, which is {:#x} in its file", owner.pid.value, page, hole->from);
     hole->file->want(hole->from, hole->from + 1, [this, page, watched = std::weak_ptr(space)](Status got) {
         auto there = watched.lock();
         if (!there) return;

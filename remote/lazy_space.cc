@@ -13,10 +13,10 @@
 namespace omx {
 namespace {
 
-// Without it a mapping that mremap moves would not be watched any more. munmap and MADV_DONTNEED may go unheard: what
-// is mapped there later is the kernel's to say, and what has been dropped is read from the memfd again.
+// Without the first a mapping that mremap moves would not be watched any more. MADV_DONTNEED may go unheard: what has
+// been dropped is read from the memfd again.
 Status shake_hands(int fd) {
-    uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMAP, .ioctls = 0};
+    uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_UNMAP, .ioctls = 0};
     if (ioctl(fd, UFFDIO_API, &api) < 0) return fail_errno("userfaultfd");
     return {};
 }
@@ -74,14 +74,17 @@ Status LazySpace::watch(uint64_t start, uint64_t end) {
     return {};
 }
 
-std::vector<uint64_t> LazySpace::take_faults() {
+// Who moves or unmaps memory waits until that has been read.
+LazySpace::News LazySpace::take_news() {
     uffd_msg messages[64];
-    std::vector<uint64_t> pages;
+    News news;
     auto n = read(faults_.get(), messages, sizeof messages);
-    for (size_t i = 0; n > 0 && i < static_cast<size_t>(n) / sizeof(uffd_msg); i++)
-        if (messages[i].event == UFFD_EVENT_PAGEFAULT)           // others need no answer but being read
-            pages.push_back(messages[i].arg.pagefault.address & ~uint64_t{4095});
-    return pages;
+    for (size_t i = 0; n > 0 && i < static_cast<size_t>(n) / sizeof(uffd_msg); i++) {
+        auto& m = messages[i];
+        if (m.event == UFFD_EVENT_PAGEFAULT) news.pages.push_back(m.arg.pagefault.address & ~uint64_t{4095});
+        if (m.event == UFFD_EVENT_UNMAP) news.unmapped = true;
+    }
+    return news;
 }
 
 void LazySpace::wake(uint64_t page) {
@@ -100,7 +103,7 @@ std::shared_ptr<LazyFile> LazySpace::file(uint64_t device, uint64_t inode) const
 
 void LazySpace::keep_only_mapped(std::span<const MapsEntry> maps) {
     std::erase_if(files_, [&](auto& f) {
-        return std::ranges::none_of(maps, [&](auto& e) { return f->is(device_of(e), e.inode); });
+        return !f->wanted() && std::ranges::none_of(maps, [&](auto& e) { return f->is(device_of(e), e.inode); });
     });
 }
 

@@ -23,6 +23,10 @@ constexpr uint64_t kNeverBlocked = bit(SIGKILL) | bit(SIGSTOP);
 // What pid 1 of this namespace sent, and nobody else does: guests' own kill goes home.
 bool ours(const siginfo_t& info) { return (info.si_code == SI_USER || info.si_code == SI_TKILL) && info.si_pid == 1; }
 
+bool is_of_timer(const siginfo_t& a, const siginfo_t& b) {
+    return a.si_code == SI_TIMER && b.si_code == SI_TIMER && a.si_timerid == b.si_timerid;
+}
+
 struct SignalState { uint64_t thread_pending = 0, shared_pending = 0, blocked = 0; };
 
 SignalState signal_state(HomePid pid, HomeTid tid) {
@@ -51,10 +55,15 @@ void Worker::on_signal(const SignalFrame& frame) {
     if (!p && clone_) early_signals_.push_back(frame);
     if (!p || p->killed) return;
     OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
-    // Ordinary signals of one kind merge while pending, as they do at home; what waits already keeps its siginfo.
-    bool merges = signal < kFirstRealTime && std::ranges::any_of(p->signals, [&](auto& s) {
-                      return s.info.si_signo == signal && s.tid == frame.tid;
-                  });
+    // Ordinary signals of one kind merge while pending, as they do at home, and all those of one timer; what waits
+    // already keeps its siginfo.
+    auto waiting = std::ranges::find_if(p->signals, [&](auto& s) {
+        if (s.info.si_signo != signal || s.tid != frame.tid) return false;
+        return signal < kFirstRealTime || is_of_timer(s.info, frame.info);
+    });
+    bool merges = waiting != p->signals.end();
+    if (merges && is_of_timer(waiting->info, frame.info)) waiting->info.si_overrun += 1 + frame.info.si_overrun;
+    if (merges && signal >= kFirstRealTime) return;              // the node's kernel would queue it
     if (!merges) p->signals.push_back({frame.tid, frame.info});
     p->last_signal[signal] = frame.info;
     long sent =
@@ -212,6 +221,16 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
     t.temporary_mask = temporary_mask(t, call);
     tracee::interrupt(t.tid);
     t.process->listener->answer(call.notification, -restart_class);
+}
+
+// A signal that home believes to be handled waits here, because it met a call that was on its way already. Were its mask
+// changed now, or waited for it at home, nobody would ever handle it: it would be pending here, and not there (F2).
+bool Worker::signal_comes_first(Thread& t, const GuestCall& call) {
+    auto& p = *t.process;
+    if (p.signals.empty()) return false;
+    auto own = signal_state(p.pid, t.tid);
+    auto mask = call.nr == SYS_rt_sigprocmask ? std::optional(own.blocked) : temporary_mask(t, call);
+    return mask && ((own.thread_pending | own.shared_pending) & ~*mask);
 }
 
 // Home gives 516 for poll only: nanosleep and futex are local, and select and ppoll write what remains of their

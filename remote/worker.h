@@ -125,7 +125,7 @@ private:
     void give_up_laziness(Thread&, const Error&);
     bool watch_faults(Thread&, int number);
     void on_faults(const std::weak_ptr<LazySpace>&);
-    void fill_hole(const std::shared_ptr<LazySpace>&, uint64_t page);
+    void fill_hole(Process&, uint64_t page);
     bool watch_childs_mappings(Thread& child, const std::shared_ptr<LazySpace>& parents);
     void childs_mappings_watched(Thread&, int number);
     void wait_for_content(Thread&, uint64_t notification, const ProcessMemory::Missing&);
@@ -211,6 +211,7 @@ private:
     static void follow_mask(Thread&, const CallArgs&);
     void on_interrupted(Thread&);
     void interrupt_call(Thread&, const GuestCall&, int restart_class);
+    bool signal_comes_first(Thread&, const GuestCall&);
     static void put_in_time_left(Thread&, uint32_t nr, CallArgs&);
     std::optional<uint64_t> temporary_mask(Thread&, const GuestCall&);
     bool signal_waits(const Thread&, uint64_t mask);

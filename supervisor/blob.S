@@ -7,7 +7,8 @@
 
         .section .rodata
         .balign 16
-        .global omx_blob_begin, omx_blob_end, omx_blob_process_start, omx_blob_made_memfd, omx_blob_mapped
+        .global omx_blob_begin, omx_blob_end, omx_blob_process_start, omx_blob_make_memfd, omx_blob_made_memfd
+        .global omx_blob_mapped
         .global omx_blob_run, omx_blob_committed, omx_blob_call, omx_blob_called, omx_blob_skip, omx_blob_reported
 omx_blob_begin:
 
@@ -19,12 +20,12 @@ omx_blob_process_start:
         syscall
         mov     %eax, %ebp
         test    %eax, %eax
-        jnz     make_memfd
+        jnz     omx_blob_make_memfd
         mov     $__NR_prctl, %eax
         mov     $4, %edi                        // PR_SET_DUMPABLE
         mov     $1, %esi
         syscall
-make_memfd:
+omx_blob_make_memfd:
         mov     $__NR_memfd_create, %eax
         lea     memfd_name(%rip), %rdi
         mov     $1, %esi                        // MFD_CLOEXEC

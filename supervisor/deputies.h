@@ -7,6 +7,7 @@
 #include "supervisor/slots.h"
 #include <sys/user.h>
 #include <chrono>
+#include <sys/resource.h>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -33,6 +34,7 @@ struct ActiveCall {
     // clone of a thread: the slot it will use. The reply waits until the new task stands ready.
     std::optional<unsigned> child_slot;
     std::chrono::steady_clock::time_point since;
+    std::optional<std::chrono::nanoseconds> given;     // to wait, if that is in memory and has been shortened
     std::string text;                        // for --trace
 };
 
@@ -54,6 +56,10 @@ struct DeputyThread {
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
     std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
+    bool trap_blocked = false;                             // SIGTRAP, by its guest: see mend_trap
+    bool parked = false;                                   // not resumed behind a signal: see resume_behind
+    unsigned signals_met = 0;                              // by the call it is at
+    uint64_t blocked_for_call = 0;                         // signals that its guest doesn't block: the same
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 
@@ -78,6 +84,9 @@ struct DeputyProcess {
     bool kill_sent = false;
     bool stopped = false;                     // by job control: nothing is run for it (F5)
     bool identity_changed = false;            // its uid, capabilities or limits may differ from the supervisor's (F22)
+    std::optional<SignalAction> trap_action;  // its guest's for SIGTRAP, if not the default one
+    bool shares_descriptors = false;          // its table is another process's as well: nothing is remembered of it
+    std::optional<rlimit> descriptor_limit;   // to be set again when its memfd has been made
     std::unique_ptr<SlotMemory> slots;
     UniqueFd pidfd;
     std::unordered_map<HomeTid, std::unique_ptr<DeputyThread>> threads;

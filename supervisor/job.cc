@@ -25,16 +25,16 @@ Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loo
 }
 
 Status Job::run() {
-    sigset_t chld;
-    sigemptyset(&chld);
-    sigaddset(&chld, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &chld, nullptr);
-    children_ = UniqueFd(signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!children_) return fail_errno("signalfd");
-    loop_.watch_readable(children_.get(), [this] { on_sigchld(); });
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
+    sigprocmask(SIG_BLOCK, &ours, nullptr);
+    signals_ = UniqueFd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_) return fail_errno("signalfd");
+    loop_.watch_readable(signals_.get(), [this] { on_own_signals(); });
     loop_.watch_readable(link_.fd(), [this] { hear_link(); });
     on_children();  // stops from before the descriptor existed
-    while (!processes_.empty()) {
+    while (!processes_.empty() && !may_end()) {
         heard_at_.reset();
         answer_senders();
         auto idle_since = Spinner::Clock::now();
@@ -92,7 +92,8 @@ void Job::say(std::string_view line) {
     (void)!write(setup_.messages.get(), text.data(), text.size());
 }
 
-// Handles what has come where the last frame came from; false: nothing has.
+// Handles what has come where the last frame came from; false: nothing has. A part of a frame is news, too: the rest is
+// on its way.
 bool Job::hear() {
     if (last_heard_ && !lanes_.find(last_heard_)) last_heard_ = 0;
     return last_heard_ ? hear_lane(last_heard_) : hear_link();
@@ -102,11 +103,11 @@ bool Job::hear_link() {
     if (!heard_at_) heard_at_ = Spinner::Clock::now();
     bool any = false;
     while (link_up_ && !processes_.empty()) {
+        auto bytes = link_.counters().bytes_in;
         auto frame = link_.receive();
         if (!frame) return link_lost(frame.error()), true;
+        if (link_.counters().bytes_in != bytes || *frame) any = true, last_heard_ = 0;
         if (!*frame) break;
-        any = true;
-        last_heard_ = 0;
         on_frame(**frame);
         check_limits();
         if (!link_up_) break;
@@ -120,11 +121,11 @@ bool Job::hear_lane(uint64_t number) {
     if (!heard_at_) heard_at_ = Spinner::Clock::now();
     bool any = false;
     for (auto lane = lanes_.find(number); lane && lane == lanes_.find(number);) {
+        auto bytes = lane->link.counters().bytes_in;
         auto frame = lane->link.receive();
         if (!frame) return lanes_.drop(number), true;
+        if (lane->link.counters().bytes_in != bytes || *frame) any = true, last_heard_ = number;
         if (!*frame) break;
-        any = true;
-        last_heard_ = number;
         if ((*frame)->type != FrameType::call) {
             link_lost({fmt::format("the node sent a {} frame over a lane", name((*frame)->type))});
             return true;
@@ -365,7 +366,9 @@ void Job::run_now(Process& p, std::vector<SlotOp> ops) {
         return post(t, ops, true);
     }
     t.forced = std::move(ops);
-    if (t.state != Thread::State::preparing) tracee::interrupt(t.tid);   // else thread_ready does: it has no slots yet
+    if (t.state == Thread::State::preparing) return;          // it has no slots yet: thread_ready does it
+    tracee::interrupt(t.tid);
+    unpark(t);
 }
 
 void Job::forget(HomeTid tid) {

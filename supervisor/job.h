@@ -97,6 +97,7 @@ private:
     void on_new_tracee(HomeTid child);
     bool on_blob_trap(Thread&);
     void take_memfd(Thread&, const user_regs_struct&);
+    static bool make_room_for_memfd(Thread&, user_regs_struct);
     void thread_ready(Thread&);
     void finish_clone_if_ready(Thread& parent);
     static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
@@ -110,22 +111,36 @@ private:
     bool reach_call_stop(HomeTid);
     static void go_on_at_home(const Process&, HomeTid, int signal = 0);
 
+    void on_asked_to_end();
+    size_t count_away() const;
+    bool may_end() const { return asked_to_end_ && count_away() == 0; }
+
     // --- stops ---
-    void on_sigchld();
+    void on_own_signals();
     bool on_children();                       // true if there was any news
     void on_stop(HomeTid, int status);
+    static bool is_int3(HomeTid);
     void on_event_stop(HomeTid, int status);
     void on_clone_event(HomeTid);
     void on_exit_event(HomeTid);
     void on_thread_ended(HomeTid, int status);
+    void died_before_it_was_ready(Thread&);
 
     // --- signals ---
     void on_signal(HomeTid, int signal);
     enum class Disposition { ignored, handled, stops, fatal };
     Disposition disposition(HomePid, int signal);
     void interrupt_call(Thread&);
+    static void resume_behind(Thread&, const siginfo_t&);
+    static void unblock_after_call(const Thread& caller, HomeTid);
+    static void unpark(Thread&);
     static void wait_on(Thread&, int signal);
     static bool handled_signal_waits(const Thread&);
+    static std::chrono::nanoseconds time_left(const Thread&, std::chrono::nanoseconds given);
+    static void shorten(Thread&, uint64_t address);
+    static std::byte* in_slot(Thread&, uint64_t address, size_t bytes);
+    static void note_trap(Thread&);
+    static void mend_trap(Thread&, const user_regs_struct&);
     static bool sends_signal(uint32_t nr);
     bool signal_on_its_way(const HomeCall&);
     void answer_senders();
@@ -148,7 +163,7 @@ private:
     void end_with_line(Process&, const std::string& line);
     void end_guest_with_line(Process&, const std::string& line);
     void send_kill(Process&);
-    uint64_t own_data(Thread&, const void*, size_t bytes);
+    static uint64_t own_data(Thread&, const void*, size_t bytes);
     void run_now(Process&, std::vector<SlotOp>);
     void run_forced(Thread&);
     static Thread& ending_thread(Process&);
@@ -203,7 +218,8 @@ private:
     std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;
     bool stats_written_ = false;
-    UniqueFd children_;                                        // signalfd of SIGCHLD
+    UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end
+    bool asked_to_end_ = false;
     std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;
     std::unordered_map<HomeTid, Thread*> threads_;
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it

@@ -81,8 +81,9 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (!t || t->state == Thread::State::ended || t->process->ending) return;  // crossed its end on the way
     if (t->process->image_on_its_way) return;
     // The call and a signal have crossed: nothing would interrupt it any more. It begins anew, behind the handler.
+    // Likewise if it would block the signal, which then would be pending where nobody at home sees it.
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
-        may_block(head->nr, head->args))
+        (may_block(head->nr, head->args) || head->nr == SYS_rt_sigprocmask))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
     if (t->state == Thread::State::idle && !t->process->undo && !t->held_reply) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
@@ -141,6 +142,7 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
 bool Job::run_by_supervisor(Thread& t, const CallHead& head, const CallOrigin& from, View body) {
     auto& p = *t.process;
     if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
+    if (p.shares_descriptors) return false;
     auto number = static_cast<int>(head.args[0]);
     auto kind = descriptors_.kind(p.pid, number);
     if (kind == DescriptorKind::other) return false;
@@ -223,8 +225,10 @@ void Job::post(Thread& t, const std::vector<SlotOp>& ops, bool async) {
     slot.cancel = 0;
     slot.watcher = 0;
     t.state = Thread::State::calling;
+    t.signals_met = 0;
     std::atomic_ref(slot.state).store(async ? OMX_POSTED_ASYNC : OMX_POSTED_WATCHED);  // full barrier: see blob.S
     if (std::atomic_ref(slot.sleeping).load()) futex(slot.state, FUTEX_WAKE, 1);
+    unpark(t);  // the node may have no word for it before this call is over
 }
 
 void Job::post_ours(Thread& t, const std::vector<SlotOp>& ops) {
@@ -263,6 +267,7 @@ void Job::collect(Thread& t) {
         if (auto& p = *t.process; p.undo && p.undo->reaping && p.undo->caller == t.tid) return undo_done(p);
         return run_waiting(t);
     }
+    note_trap(t);
     auto head = head_of(t, active);
     switch (active.call.nr) {
         case SYS_clone:
@@ -342,8 +347,10 @@ void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
 
 void Job::run_waiting(Thread& t) {
     if (t.held_reply) return;  // its call isn't over yet
-    if (auto mask = std::exchange(t.new_mask, std::nullopt))
+    if (auto mask = std::exchange(t.new_mask, std::nullopt)) {
+        t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
         return post_ours(t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(t, &*mask, sizeof *mask), 0, 8})});
+    }
     if (!t.waiting) return;
     auto [from, body] = std::move(*t.waiting);
     t.waiting.reset();

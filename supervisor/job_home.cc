@@ -419,7 +419,7 @@ void Job::go_back(Thread& t) {
     if (t.active_for_guest()) finish_call_at_home(t, s);
     t.new_mask.reset();
     struct {
-        uint64_t all = ~uint64_t{0};
+        uint64_t all = ~(uint64_t{1} << (SIGTRAP - 1));  // an int3 ends the operations: see mend_trap
         stack_t stack{};
         siginfo_t signals[kSignalsPerPost];
     } data;
@@ -511,8 +511,9 @@ void Job::take_blob_away(Thread& t) {
         if (!tracee::registers(t.tid, regs)) return;
         regs.rip = h.vdso_at + *offset;
         regs.rax = SYS_munmap, regs.rdi = at, regs.rsi = bytes, regs.orig_rax = ~uint64_t{0};
-        if (!tracee::set_registers(t.tid, regs) || !tracee::single_step(t.tid) || !tracee::wait_stop(t.tid, status))
-            return;
+        // Not by a single step: that would be a trap, and is SIGTRAP blocked, its action would be lost.
+        auto to_syscall_stop = [&] { return tracee::resume_to_syscall_stop(t.tid) && tracee::wait_stop(t.tid, status); };
+        if (!tracee::set_registers(t.tid, regs) || !to_syscall_stop() || !to_syscall_stop()) return;
     }
 }
 

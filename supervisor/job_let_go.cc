@@ -1,5 +1,7 @@
 // Programs that stay at home, from their exec on: those that can't leave go on there traced, for their children may
 // leave; those that being traced would change are let go for good, and with them all that they will start.
+#include <algorithm>
+
 #include "supervisor/exec_again.h"
 #include "supervisor/job.h"
 
@@ -78,6 +80,25 @@ void Job::go_on_at_home(const Process& p, HomeTid tid, int signal) {
         tracee::resume_to_syscall_stop(tid, signal);
     else
         tracee::resume(tid, signal);
+}
+
+// ---- a supervisor that is asked to end ----
+
+// By SIGTERM, SIGINT or SIGHUP. Nothing may be lost by that (F15): what is at home goes on untraced, what is away is
+// served until it ends or executes something, which it then does at home. Only a second one kills.
+void Job::on_asked_to_end() {
+    auto away = count_away();
+    if (asked_to_end_) _exit(1);  // EXITKILL ends those that are away
+    asked_to_end_ = true;
+    if (away)
+        say(fmt::format("asked to end: {} process{} away; they go on until they end, or until this is asked again", away,
+                        away == 1 ? " is" : "es are"));
+    else
+        write_stats();
+}
+
+size_t Job::count_away() const {
+    return static_cast<size_t>(std::ranges::count_if(processes_, [](auto& p) { return p.second->away; }));
 }
 
 }  // namespace omx

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,6 +44,7 @@ void Job::on_exec(HomeTid tid) {
     OMX_CHECK(p, "an exec was reported");
     unsigned long former = 0;
     tracee::event_message(tid, former);
+    if (auto caller = thread(HomeTid(static_cast<pid_t>(former)))) unblock_after_call(*caller, tid);
     descriptors_.forget(pid);
     lanes_.drop_of(pid);  // what comes over them now is of threads that are no more
     bool was_away = p->away;
@@ -52,13 +54,14 @@ void Job::on_exec(HomeTid tid) {
     p->homecoming.reset();
     kept_.forget(pid);
     if (auto other = thread(HomeTid(static_cast<pid_t>(former)))) forget(other->tid);  // at home each has its record
-    p->exec_in_progress = false;
+    p->exec_in_progress = p->shares_descriptors = false;
     auto& t = add_thread(*p, tid, 0);
     t.state = Thread::State::preparing;
     p->fresh.reset();
     stats_.execs++;
 
     if (!reach_call_stop(tid)) return;
+    if (asked_to_end_) return stay_home(*p, {Hold::let_go, "its supervisor was asked to end"});
     if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); !judged.reason.empty())
         return stay_home(*p, std::move(judged));
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
@@ -70,6 +73,8 @@ void Job::on_exec(HomeTid tid) {
     p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
+    p->trap_action.reset();
+    if (auto& action = image->actions[SIGTRAP - 1]; action.handler) p->trap_action = action;
     if (link_up_) {
         Bytes body = encode_frame(*image);
         ImageFrame frame{pid, HomeTid(static_cast<pid_t>(former)), was_away, View(body)};
@@ -156,7 +161,9 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
     uint64_t flags = head.args[0];
     if (!(flags & CLONE_THREAD)) {
         // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
-        uint64_t kept = flags & (0xff | CLONE_PARENT);
+        constexpr uint64_t at_home = CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO
+                                     | CLONE_SIGHAND;
+        uint64_t kept = flags & at_home;
         return {op(SYS_clone, {kept}, OMX_OP_NEW_PROCESS)};
     }
     active.child_slot = slots.take_slot();
@@ -197,9 +204,11 @@ void Job::on_new_tracee(HomeTid child) {
         return;
     }
     OMX_CHECK(parent->active, "a deputy's clone was reported");
+    unblock_after_call(*parent, child);
     if (parent->active->child_slot) {
         auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
         t.state = Thread::State::idle;
+        t.trap_blocked = parent->trap_blocked;
         tracee::resume(child);
         run_waiting(t);
     } else {
@@ -207,11 +216,19 @@ void Job::on_new_tracee(HomeTid child) {
         p->pid = HomePid(child.value);
         p->program = parent->process->program;
         p->identity_changed = parent->process->identity_changed;
+        p->shares_descriptors = parent->active->call.guest[0] & CLONE_FILES;
+        if (p->shares_descriptors) {
+            parent->process->shares_descriptors = true;
+            descriptors_.forget(parent->process->pid);
+        }
         p->away = true;
         auto& added = *p;
         processes_[added.pid] = std::move(p);
         kept_.inherit(parent->process->pid, added.pid);
-        add_thread(added, child, 0).state = Thread::State::preparing;
+        added.trap_action = parent->process->trap_action;
+        auto& t = add_thread(added, child, 0);
+        t.state = Thread::State::preparing;
+        t.trap_blocked = parent->trap_blocked;
         tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
     finish_clone_if_ready(*parent);
@@ -237,6 +254,10 @@ bool Job::on_blob_trap(Thread& t) {
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return true;
     if (regs.rip == blob_address(omx_blob_reported)) {
+        unblock_after_call(t, t.tid);
+        t.blocked_for_call = 0;
+        note_trap(t);
+        mend_trap(t, regs);
         if (std::exchange(t.going_home, false)) return leave_blob(t), true;
         tracee::resume(t.tid);
         collect(t);
@@ -249,7 +270,13 @@ bool Job::on_blob_trap(Thread& t) {
             syscall(SYS_tgkill, t.process->pid.value, t.tid.value, SIGKILL);
             return true;
         }
-        if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) tracee::set_signal_mask(t.tid, *mask);
+        if (auto limit = std::exchange(t.process->descriptor_limit, std::nullopt))
+            prlimit(t.process->pid.value, RLIMIT_NOFILE, &*limit, nullptr);
+        if (auto mask = std::exchange(t.process->mask_after_exec, std::nullopt)) {
+            tracee::set_signal_mask(t.tid, *mask);
+            t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
+        }
+        mend_trap(t, regs);
         tracee::resume(t.tid);
         thread_ready(t);
     } else if (regs.rip == blob_address(omx_blob_run)) {
@@ -267,6 +294,7 @@ void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
         syscall(SYS_tgkill, p.pid.value, t.tid.value, SIGKILL);
     };
     auto fd = static_cast<int64_t>(regs.rbx);
+    if (fd == -EMFILE && make_room_for_memfd(t, regs)) return tracee::resume(t.tid), void();
     if (fd < 0) return give_up(fmt::format("a deputy can't make its slots: {}", strerror(static_cast<int>(-fd))));
     p.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, p.pid.value, 0)));
     UniqueFd memfd(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), fd, 0)));
@@ -275,6 +303,18 @@ void Job::take_memfd(Thread& t, const user_regs_struct& regs) {
     if (!slots) return give_up(slots.error().what);
     p.slots = std::move(*slots);
     tracee::resume(t.tid);
+}
+
+// The guest's descriptor table is full: the memfd needs one number more, for a moment.
+bool Job::make_room_for_memfd(Thread& t, user_regs_struct regs) {
+    auto& p = *t.process;
+    rlimit limit{};
+    if (p.descriptor_limit || prlimit(p.pid.value, RLIMIT_NOFILE, nullptr, &limit) < 0) return false;
+    rlimit more{limit.rlim_cur + 1, std::max(limit.rlim_max, limit.rlim_cur + 1)};
+    if (prlimit(p.pid.value, RLIMIT_NOFILE, &more, nullptr) < 0) return false;
+    p.descriptor_limit = limit;
+    regs.rip = blob_address(omx_blob_make_memfd);
+    return tracee::set_registers(t.tid, regs);
 }
 
 void Job::thread_ready(Thread& t) {

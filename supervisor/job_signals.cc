@@ -9,6 +9,8 @@
 
 namespace omx {
 
+using namespace std::chrono;
+
 namespace {
 constexpr uint16_t kRestartNoHand = 514;  // ERESTARTNOHAND: EINTR if a handler runs
 
@@ -67,26 +69,83 @@ void Job::on_signal(HomeTid tid, int signal) {
     if (on_the_way) p.homecoming->signals.push_back({info.si_code == SI_TKILL || !p.away ? tid : HomeTid(), info});
     else deliver_to_guest(t, info);
     interrupt_call(t);
-    tracee::resume(tid);
+    resume_behind(t, info);
 }
 
-// Untraced nobody would have been woken by an ignored signal. The kernel restarts every other call by itself, but
-// epoll_wait says EINTR. (After SIGCONT it says so natively, too.)
+// A timer's next signal may be due before the last one has left: then a deputy would go from one stop to the next and
+// make no call any more, and nobody else's stop would be seen. So a call that has met many ends first, with the signal
+// blocked, and a deputy without a call that has sent many waits until the node has them. Natively one would be pending
+// meanwhile, and the timer would count the others. (Queued real-time signals are each somebody's: they all come before
+// the call returns.)
+void Job::resume_behind(Thread& t, const siginfo_t& info) {
+    constexpr unsigned kMany = 16;
+    constexpr int kFirstRealTime = 32;
+    bool merges = info.si_signo < kFirstRealTime || info.si_code == SI_TIMER;
+    bool calls = t.state == Thread::State::calling;
+    t.parked = merges && !calls && t.process->signals_on_their_way > kMany;
+    if (t.parked) return;
+    uint64_t bit = uint64_t{1} << (info.si_signo - 1), mask = 0;
+    if (merges && calls && ++t.signals_met > kMany && tracee::signal_mask(t.tid, mask)) {
+        tracee::set_signal_mask(t.tid, mask | bit);
+        t.blocked_for_call |= bit;
+    }
+    tracee::resume(t.tid);
+}
+
+// At the stop that ends its call, or at the first one of what the call has made. A mask that the call has set is right.
+void Job::unblock_after_call(const Thread& caller, HomeTid tid) {
+    uint64_t mask = 0;
+    if (!caller.blocked_for_call || !tracee::signal_mask(tid, mask)) return;
+    auto& made = caller.process->slots->slot(caller.slot).ops[caller.active ? caller.active->guest_op : 0];
+    if (made.nr == SYS_rt_sigprocmask && made.args[0] == SIG_SETMASK) return;
+    tracee::set_signal_mask(tid, mask & ~caller.blocked_for_call);
+}
+
+void Job::unpark(Thread& t) {
+    if (std::exchange(t.parked, false)) tracee::resume(t.tid);
+}
+
+// Untraced nobody would have been woken by an ignored signal. The kernel restarts most calls by itself, but these say
+// EINTR. (After SIGCONT they say so natively, too.) They go on with what is left of their time.
 void Job::wait_on(Thread& t, int signal) {
     user_regs_struct regs;
     if (signal == SIGCONT || t.state != Thread::State::calling || !t.active_for_guest()) return;
     if (!tracee::registers(t.tid, regs) || regs.rip != blob_address(omx_blob_called)) return;
-    bool waits = regs.orig_rax == SYS_epoll_wait || regs.orig_rax == SYS_epoll_pwait;
-    if (!waits || static_cast<int64_t>(regs.rax) != -EINTR || handled_signal_waits(t)) return;
-    auto timeout = static_cast<int32_t>(t.active->call.guest[3]);
-    if (timeout > 0) {
-        auto left = t.active->since + std::chrono::milliseconds(timeout) - std::chrono::steady_clock::now();
-        auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-        regs.r10 = static_cast<uint64_t>(std::max<int64_t>(0, ms));
+    if (static_cast<int64_t>(regs.rax) != -EINTR) return;
+    switch (regs.orig_rax) {
+        case SYS_epoll_wait: case SYS_epoll_pwait: case SYS_epoll_pwait2: case SYS_rt_sigtimedwait: case SYS_semop:
+        case SYS_semtimedop: break;
+        default: return;
+    }
+    if (handled_signal_waits(t)) return;
+    if (regs.orig_rax == SYS_epoll_wait || regs.orig_rax == SYS_epoll_pwait) {
+        auto timeout = static_cast<int32_t>(t.active->call.guest[3]);
+        auto left = ceil<milliseconds>(time_left(t, milliseconds(timeout)));
+        if (timeout > 0) regs.r10 = static_cast<uint64_t>(left.count());
+    } else if (regs.orig_rax != SYS_semop) {
+        shorten(t, regs.orig_rax == SYS_rt_sigtimedwait ? regs.rdx : regs.r10);
     }
     regs.rax = std::exchange(regs.orig_rax, ~uint64_t{0});
     regs.rip -= 2;
     tracee::set_registers(t.tid, regs);
+}
+
+// Of the time that its call was given when it began.
+nanoseconds Job::time_left(const Thread& t, nanoseconds given) {
+    return std::max(nanoseconds(0), t.active->since + given - steady_clock::now());
+}
+
+void Job::shorten(Thread& t, uint64_t address) {
+    auto at = address ? in_slot(t, address, sizeof(timespec)) : nullptr;
+    if (!at) return;
+    timespec timeout;
+    std::memcpy(&timeout, at, sizeof timeout);
+    constexpr int64_t longest = 1'000'000'000;                 // seconds; beyond it nobody will see a difference
+    if (timeout.tv_sec > longest) return;
+    if (!t.active->given) t.active->given = seconds(timeout.tv_sec) + nanoseconds(timeout.tv_nsec);
+    auto left = time_left(t, *t.active->given);
+    timeout = {.tv_sec = left / seconds(1), .tv_nsec = (left % seconds(1)).count()};
+    std::memcpy(at, &timeout, sizeof timeout);
 }
 
 // Another one, that is to interrupt the call.
@@ -179,7 +238,10 @@ void Job::answer_senders() {
 void Job::on_signal_arrived(View body) {
     auto about = KillFrame::decode(body);
     if (!about) return link_lost(about.error());
-    if (auto p = process(about->pid); p && p->signals_on_their_way) p->signals_on_their_way--;
+    auto p = process(about->pid);
+    if (!p || !p->signals_on_their_way) return;
+    p->signals_on_their_way--;
+    for (auto& [tid, t] : p->threads) unpark(*t);
 }
 
 // A timer of CPU time has run out where the time is used. Its signal is queued here as the kernel would have done, and
@@ -243,6 +305,56 @@ void Job::release_held(Process& p) {
         }
         tracee::resume(h.tid, h.signal);
     }
+}
+
+// ---- SIGTRAP ----
+
+// The place in the slot's data where the deputy has `address`; nullptr: elsewhere.
+std::byte* Job::in_slot(Thread& t, uint64_t address, size_t bytes) {
+    uint64_t at = address - (SlotMemory::slot_address(t.slot).value + OMX_PAGE);
+    return at <= OMX_SLOT_BYTES - OMX_PAGE - bytes ? t.process->slots->slot_data(t.slot) + at : nullptr;
+}
+
+// What the guest has made of SIGTRAP, by a call that has succeeded.
+void Job::note_trap(Thread& t) {
+    if (!t.active_for_guest() || t.process->slots->slot(t.slot).ops[t.active->guest_op].result != 0) return;
+    auto& call = t.active->call;
+    auto copy = [&](auto& to) {
+        auto from = in_slot(t, call.deputy[1], sizeof to);
+        if (from) std::memcpy(&to, from, sizeof to);
+        return from != nullptr;
+    };
+    uint64_t set = 0;
+    SignalAction action;
+    if (call.nr == SYS_rt_sigaction && call.guest[0] == SIGTRAP && copy(action)) {
+        t.process->trap_action.reset();
+        if (action.handler) t.process->trap_action = action;
+    } else if (call.nr == SYS_rt_sigprocmask && copy(set)) {
+        bool named = set >> (SIGTRAP - 1) & 1;
+        auto how = static_cast<int>(call.guest[0]);
+        t.trap_blocked = how == SIG_SETMASK ? named : named ? how == SIG_BLOCK : t.trap_blocked;
+    }
+}
+
+// At the int3. If SIGTRAP is blocked or ignored then, the kernel unblocks it and makes its action the default one:
+// both are put right.
+void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
+    auto& action = t.process->trap_action;
+    if (!t.trap_blocked && !(action && action->handler == 1)) return;
+    constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
+    uint64_t mask = 0;
+    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return;
+    auto injected = regs;
+    injected.rip = blob_address(omx_blob_called) - 2;          // the system call instruction before it
+    injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
+    injected.rdi = SIGTRAP, injected.rsi = own_data(t, &*action, sizeof *action);
+    injected.rdx = 0, injected.r10 = sizeof mask;
+    // Not by a single step, which would be another trap. One that is pending waits, blocked.
+    int status = 0;
+    auto to_syscall_stop = [&] { return tracee::resume_to_syscall_stop(t.tid) && tracee::wait_stop(t.tid, status); };
+    if (!tracee::set_registers(t.tid, injected) || !to_syscall_stop() || !to_syscall_stop()) return;   // it is gone
+    tracee::set_registers(t.tid, regs);
+    if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
 }
 
 }  // namespace omx

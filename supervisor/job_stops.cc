@@ -21,11 +21,17 @@ bool Job::on_children() {
     return news;
 }
 
-void Job::on_sigchld() {
-    signalfd_siginfo drained;
-    while (read(children_.get(), &drained, sizeof drained) > 0) {
-    }
+void Job::on_own_signals() {
+    signalfd_siginfo info;
+    while (read(signals_.get(), &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD) on_asked_to_end();
     on_children();
+}
+
+// And not a SIGTRAP that somebody has sent while it stood at one.
+bool Job::is_int3(HomeTid tid) {
+    siginfo_t info{};
+    return tracee::signal_info(tid, info) && info.si_code == SI_KERNEL;
 }
 
 void Job::on_stop(HomeTid tid, int status) {
@@ -49,7 +55,8 @@ void Job::on_stop(HomeTid tid, int status) {
         tracee::resume(tid, signal == SIGTRAP ? 0 : signal);
         return;
     }
-    if (signal == SIGTRAP && (t->process->away || t->process->homecoming) && on_blob_trap(*t)) return;
+    bool in_blob = t->process->away || t->process->homecoming;
+    if (signal == SIGTRAP && in_blob && is_int3(tid) && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
         if (t->process->fresh) return on_first_call(*t->process);
         tracee::resume(tid);
@@ -114,12 +121,23 @@ void Job::on_exit_event(HomeTid tid) {
     auto& p = *t->process;
     descriptors_.drop_copies(p.pid);  // what it closes at its end must be closed then
     bool ours = t->exit_expected || p.ending || p.exec_in_progress || !p.away || p.guest_gone || !link_up_;
-    if (!ours) return kill_guest_first(p, tid, 0);  // killed from outside: its guest must be gone first (F11)
+    if (!ours) {                                  // killed from outside: its guest must be gone first (F11)
+        kill_guest_first(p, tid, 0);
+        if (t->state == Thread::State::preparing) died_before_it_was_ready(*t);
+        return;
+    }
     if (is_last(*t)) write_stats();
     t->state = Thread::State::ended;
     if (auto parent = undoer_of(tid)) hold_waiting_threads(*parent);
     tracee::resume(tid);
     if (t->active_for_guest() && t->active->call.nr == SYS_exit) reply(*t, {0, 0});
+}
+
+// Whoever made it gets its number all the same: a child may be killed at any time.
+void Job::died_before_it_was_ready(Thread& t) {
+    t.state = Thread::State::ended;
+    for (auto& [tid, other] : threads_)
+        if (other->active && other->active->call.nr == SYS_clone) finish_clone_if_ready(*other);
 }
 
 void Job::on_thread_ended(HomeTid tid, int) {

@@ -52,6 +52,7 @@ void Job::hold_waiting_threads(Process& p) {
         if (t->state != Thread::State::calling || !t->active_for_guest()) continue;
         auto nr = t->active->call.nr;
         int status = 0;
+        unpark(*t);
         if ((nr != SYS_wait4 && nr != SYS_waitid) || !tracee::interrupt(tid)) continue;
         auto& into = tracee::wait_stop(tid, status) ? p.undo->stopped : ended;
         into.emplace_back(tid, status);

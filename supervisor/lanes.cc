@@ -17,6 +17,7 @@ Result<UniqueFd> connect_beside(int link) {
     if (getpeername(link, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return fail_errno("getpeername");
     UniqueFd socket(::socket(peer.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return fail_errno("socket");
+    if (peer_is_near(link)) send_unpaced(socket.get());
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&peer), size) != 0 && errno != EINPROGRESS)
         return fail_errno("connect");
     return socket;

@@ -65,8 +65,8 @@ static_assert(offsetof(Slot, ops) == OMX_OPS && offsetof(Slot, cancel) == OMX_CA
 
 extern "C" {
 extern const char omx_blob_begin[], omx_blob_end[];
-// Where a new process begins; its int3s.
-extern const char omx_blob_process_start[], omx_blob_made_memfd[], omx_blob_mapped[];
+// Where a new process begins, where it tries again; its int3s.
+extern const char omx_blob_process_start[], omx_blob_make_memfd[], omx_blob_made_memfd[], omx_blob_mapped[];
 extern const char omx_blob_run[];
 // [committed, called): CANCEL was read, the call not begun.
 extern const char omx_blob_committed[], omx_blob_call[], omx_blob_called[];

@@ -82,10 +82,10 @@ static inline uint64_t yield(void) {
 }
 
 /* As protocol/spin.h, which says why. Returns what the last receive did. */
-static long spin(unsigned char* to, size_t room) {
+static long spin(unsigned char* to, size_t room, uint64_t patience) {
     uint64_t start = cycles(), yielded = start;
     if (yield() > lane->somebody_ran_cycles) goto shared;
-    for (uint64_t now = start; now - start < lane->spin_cycles; now = cycles()) {
+    for (uint64_t now = start; now - start < patience; now = cycles()) {
         long n = receive(to, room, dont_wait);
         if (n != -eagain) {
             lane->failures = 0;
@@ -107,16 +107,16 @@ shared:
 }
 
 /* > 0 bytes, else the lane has ended. */
-static long wait_for_bytes(unsigned char* to, size_t room) {
+static long wait_for_bytes(unsigned char* to, size_t room, uint64_t patience) {
     long n;
     uint64_t start = cycles();
     if (lane->failures < 4 && start > lane->not_before) {
-        n = spin(to, room);
+        n = spin(to, room, patience);
         if (n != -eagain) return n;
     }
     do n = receive(to, room, 0);
     while (n == -eintr);
-    if (cycles() - start < lane->spin_cycles) lane->failures = 0;
+    if (cycles() - start < patience) lane->failures = 0;
     return n;
 }
 
@@ -133,6 +133,7 @@ static inline void must_be_readable(uint64_t at, uint64_t bytes) {
 struct outgoing {
     unsigned char* end;
     struct piece big;
+    uint64_t bytes; /* that the call moves, in or out */
 };
 
 static inline uint64_t bytes_of(const struct omx_lane_row* row, int i, const uint64_t* args) {
@@ -151,6 +152,7 @@ static int append(struct outgoing* out, unsigned kind, uint64_t at, uint64_t byt
     uint32_t* length = (uint32_t*)(void*)out->end;
     if (out->big.bytes || room < sizeof *length || bytes > OMX_LANE_PAYLOAD || bytes > user_end - at) return 0;
     out->end += sizeof *length;
+    out->bytes += bytes;
     room -= sizeof *length;
     *length = (uint32_t)bytes;
     if (kind == OMX_ARG_OUT) {
@@ -182,6 +184,7 @@ static int write_call(struct outgoing* out, const struct omx_lane_row* row, uint
     struct call_head* call = (struct call_head*)(head + 1);
     out->end = (unsigned char*)(call + 1);
     out->big = (struct piece){0, 0};
+    out->bytes = 0;
     for (int i = 5; i >= 0; i--) {
         unsigned kind = row->kind[i];
         if (kind == OMX_ARG_PLAIN || args[i] == 0 || args[i] >= user_end) continue;
@@ -220,6 +223,7 @@ static int send_call(const struct outgoing* out) {
 struct incoming {
     size_t at, have; /* in `buffer` */
     uint64_t left; /* bytes of the frame not yet taken */
+    uint64_t patience; /* cycles to spin for what comes next */
 };
 
 /* Takes n bytes of it. What is big and not here yet comes straight to where it belongs. 0: the lane has ended, or the
@@ -238,8 +242,9 @@ static int take(struct incoming* in, void* to, size_t n) {
             continue;
         }
         int direct = n >= page;
-        long got = wait_for_bytes(direct ? where : buffer, direct ? n : OMX_ISLAND_BUFFER_BYTES);
+        long got = wait_for_bytes(direct ? where : buffer, direct ? n : OMX_ISLAND_BUFFER_BYTES, in->patience);
         if (got <= 0) return 0;
+        in->patience = lane->spin_cycles;
         if (direct) {
             where += got;
             n -= (size_t)got;
@@ -252,9 +257,9 @@ static int take(struct incoming* in, void* to, size_t n) {
 }
 
 /* The answer, with what came back put to where it belongs. 0: the lane has ended or makes no sense. */
-static int read_answer(struct reply_head* reply) {
+static int read_answer(struct reply_head* reply, uint64_t bytes) {
     struct frame_header head;
-    struct incoming in = {0, 0, sizeof head};
+    struct incoming in = {0, 0, sizeof head, lane->spin_cycles + lane->spin_cycles * bytes / OMX_LANE_PATIENCE};
     if (!take(&in, &head, sizeof head)) return 0;
     if (head.type != frame_lane_reply || head.id != (lane->calls << 32 | (uint32_t)lane->tid)) return 0;
     in.left = head.length;
@@ -281,7 +286,7 @@ long omx_lane_call(struct omx_lane_frame* f) {
     if (sent < 0) return OMX_LANE_FALL_BACK;
     lane->calls++;
     struct reply_head reply;
-    if (sent == 0 || !read_answer(&reply)) {
+    if (sent == 0 || !read_answer(&reply, out.bytes)) {
         lane->broken = 1;
         return OMX_LANE_SEE_WORKER;
     }

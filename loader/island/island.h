@@ -61,6 +61,7 @@
 #define OMX_LANE_SMALL 16384 /* bytes that go through the island's buffer */
 #define OMX_LANE_PAYLOAD (4 << 20) /* bytes a call may carry each way; a last piece that is not small is sent from where
                                       it is, and what comes back is received where it belongs */
+#define OMX_LANE_PATIENCE (512 << 10) /* bytes that make it worth spinning as long again: home's kernel has to copy them */
 #define OMX_LANE_ROWS 24
 #define OMX_LANE_CALLS 512
 

@@ -2,6 +2,7 @@
 // vfork and mremap, and while it changes.
 #include "guest.h"
 #include <setjmp.h>
+#include <sys/file.h>
 #include <sys/uio.h>
 
 enum { PROBES = 10, TAIL = 100 };
@@ -89,5 +90,20 @@ int main(void) {
     TRY(write(1, moved + AT(7) + 10000000, 1));
     TRY(close(fd));
     SAY("closed: %d\n", moved[AT(2) + 10000000]);
+
+    // A mapping keeps its file open, and nothing else does.
+    fd = open("locked", O_RDWR | O_CREAT, 0600);
+    TRY(ftruncate(fd, BYTES));
+    TRY(flock(fd, LOCK_EX));
+    p = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, fd, 0);
+    SAY("locked: %d\n", p[AT(2)]);
+    TRY(close(fd));
+    fd = open("locked", O_RDWR);
+    TRY(unlink("locked"));
+    TRY(flock(fd, LOCK_EX | LOCK_NB));
+    TRY(munmap(p, 10 * GIB));
+    TRY(flock(fd, LOCK_EX | LOCK_NB));
+    TRY(munmap(p + 10 * GIB, BYTES - 10 * GIB));
+    TRY(flock(fd, LOCK_EX | LOCK_NB));
     return 0;
 }

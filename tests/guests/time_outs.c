@@ -3,6 +3,7 @@
 #include "guest.h"
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 
 enum { WAIT_MS = 1000, DISTURBED_AFTER_MS = 700, LATEST_MS = 1500 };       // begun anew it would take 1700
 
@@ -38,6 +39,24 @@ static long by_epoll(void) {
     struct epoll_event event = {.events = EPOLLIN};
     epoll_ctl(e, EPOLL_CTL_ADD, ends[0], &event);
     return epoll_wait(e, &event, 1, WAIT_MS);
+}
+
+static long by_sigtimedwait(void) {
+    sigset_t set;
+    sigemptyset(&set), sigaddset(&set, SIGWINCH);
+    struct timespec timeout = {WAIT_MS / 1000, WAIT_MS % 1000 * 1000000};
+    return sigtimedwait(&set, NULL, &timeout);
+}
+
+static long by_semtimedop(void) {
+    int s = semget(IPC_PRIVATE, 1, 0600);
+    struct sembuf take = {.sem_op = -1};
+    struct timespec timeout = {WAIT_MS / 1000, WAIT_MS % 1000 * 1000000};
+    long result = semtimedop(s, &take, 1, &timeout);
+    int error = errno;
+    semctl(s, 0, IPC_RMID);
+    errno = error;
+    return result;
 }
 
 static long (*wait_in_handler)(void);
@@ -106,11 +125,12 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char *const *
 
 int main(void) {
     struct { const char *name; long (*wait)(void); } waits[] = {
-        {"poll", by_poll}, {"select", by_select}, {"ppoll", by_ppoll}, {"epoll_wait", by_epoll}};
+        {"poll", by_poll}, {"select", by_select}, {"ppoll", by_ppoll}, {"epoll_wait", by_epoll},
+        {"sigtimedwait", by_sigtimedwait}, {"semtimedop", by_semtimedop}};
     pipe(ends);
     pipe(reports);
-    char names[16][60];
-    for (int i = 0; i < 4; i++) {
+    char names[24][60];
+    for (int i = 0; i < 6; i++) {
         char *name = names[4 * i];
         snprintf(name, 60, "%s, stopped and continued", waits[i].name);
         disturbed(name, waits[i].wait, nothing, SIGSTOP, SIGCONT);

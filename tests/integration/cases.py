@@ -768,7 +768,8 @@ def run(options, name, user, stage):
     ctx = Context(options, user, stage)
     import failures
     import programs
-    case = next(vars(module)["case_" + name] for module in (sys.modules[__name__], failures, programs)
+    import terminals
+    case = next(vars(module)["case_" + name] for module in (sys.modules[__name__], failures, programs, terminals)
                 if "case_" + name in vars(module))
     result = case(ctx)
     return ctx.complaints + (result or [])

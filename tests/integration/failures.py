@@ -1,5 +1,6 @@
 """Cases of failures: the link, the node, the supervisor, memory, process numbers."""
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -12,21 +13,41 @@ from harness import processes
 from programs import program_of_32_bits
 
 
-def case_supervisor_killed_with_a_process_at_home(ctx):
+def case_supervisor_ended_with_a_process_at_home(ctx):
     """What runs at home, traced because its children may leave, goes on with nobody tracing it."""
     program = program_of_32_bits(ctx, """
         static char buffer[8];
         call(4, 1, (int)"ready\\n", 6);
         call(4, 1, (int)buffer, call(3, 0, (int)buffer, 8));
         call(1, 4, 0, 0);""")
-    for mode in FAR_MODES:
+    for mode, number in itertools.product(FAR_MODES, (signal.SIGKILL, signal.SIGTERM)):
         process = ctx.start(ctx.stage.words(mode, [program]))
         read_line(process.stdout.fileno(), 10)
-        os.kill(tracer_of(process.pid), signal.SIGKILL)
+        os.kill(tracer_of(process.pid), number)
         end = time.monotonic() + 5
         while tracer_of(process.pid) and time.monotonic() < end:
             time.sleep(0.005)
         ctx.expect(ctx.end(process, b"goes on") == (4, b"goes on", b""), f"{mode}: it doesn't go on")
+
+
+def case_supervisor_asked_to_end(ctx):
+    """What is away goes on, and executes at home from then on; asked again it ends."""
+    script = "echo ready; read x; echo $x; grep TracerPid: /proc/self/status; exit 5"
+    for mode, number in itertools.product(FAR_MODES, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
+        process = ctx.start(ctx.stage.words(mode, ["sh", "-c", script]))
+        read_line(process.stdout.fileno(), 10)
+        supervisor = tracer_of(process.pid)
+        os.kill(supervisor, number)
+        said = read_line(process.stderr.fileno(), 10)
+        ctx.expect(re.fullmatch(rb"omxsup: asked to end: [^\n]*\n", said), f"{mode}: {number!r}: {said!r}")
+        result = ctx.end(process, b"goes on\n")
+        ctx.expect(result == (5, b"goes on\nTracerPid:\t0\n", b""), f"{mode}: {number!r}: {result}")
+        process = ctx.outsider(mode)
+        os.kill(tracer_of(process.pid), number)
+        read_line(process.stderr.fileno(), 10)
+        os.kill(tracer_of(process.pid), number)
+        result = ctx.end(process)
+        ctx.expect(result == (-signal.SIGKILL, b"", b""), f"{mode}: {number!r} twice: {result}")
 
 
 class Cgroup:

@@ -2,6 +2,8 @@
 #include "protocol/receive_buffer.h"
 #include <doctest/doctest.h>
 #include <memory>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <random>
 #include <signal.h>
 #include <sys/socket.h>
@@ -228,6 +230,52 @@ TEST_CASE("link: any division of the stream gives the same frames") {
     CHECK(got_urgent == urgent);
     CHECK(got_bulk == bulk);
     CHECK(slow.link->counters().bytes_out == slow.taken.size());
+}
+
+// Both ends of a TCP connection over loopback.
+static std::pair<UniqueFd, UniqueFd> pair_over_tcp() {
+    UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd from(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in name{};
+    socklen_t size = sizeof name;
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto address = reinterpret_cast<sockaddr*>(&name);
+    REQUIRE(bind(listener.get(), address, size) == 0);
+    REQUIRE(listen(listener.get(), 1) == 0);
+    REQUIRE(getsockname(listener.get(), address, &size) == 0);
+    REQUIRE(connect(from.get(), address, size) == 0);
+    UniqueFd to(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    REQUIRE(to);
+    return {std::move(from), std::move(to)};
+}
+static std::string congestion_control(int socket) {
+    char name[16] = {};
+    socklen_t size = sizeof name - 1;
+    REQUIRE(getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0);
+    return name;
+}
+static bool choose(int socket, std::string_view control) {
+    return setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, control.data(), control.size()) == 0;
+}
+
+TEST_CASE("link: only a near peer is near, and only what paces is replaced for it") {
+    auto [a, b] = pair_over_tcp();
+    CHECK(peer_is_near(a.get()));
+    CHECK_FALSE(peer_is_near(pair_of_sockets().first.get()));
+    UniqueFd unconnected(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK_FALSE(peer_is_near(unconnected.get()));
+    REQUIRE(choose(a.get(), "reno"));
+    send_unpaced(a.get());
+    CHECK(congestion_control(a.get()) == "reno");
+    if (choose(b.get(), "cubic")) {
+        send_unpaced(b.get());
+        CHECK(congestion_control(b.get()) == "cubic");
+    }
+    if (choose(b.get(), "bbr")) {
+        auto channel = plain_channel(std::move(b));
+        CHECK(congestion_control(channel->fd()) == "reno");
+    }
 }
 
 TEST_CASE("link: flush waits until the kernel has everything") {

@@ -51,6 +51,16 @@ TEST_CASE("spin: a shared CPU is left alone for longer each time, until a spin s
     CHECK(pause.over(now + milliseconds(2)));
 }
 
+TEST_CASE("spin: one that failed among many that paid is forgiven, two in a row are not") {
+    SpinPause pause;
+    SpinPause::Clock::time_point now{seconds(1)};
+    for (int i = 0; i < SpinPause::kForgives; ++i) pause.alone();
+    pause.shared(now);
+    CHECK(pause.over(now));
+    pause.shared(now);
+    CHECK_FALSE(pause.over(now));
+}
+
 TEST_CASE("spin: a pause for load doesn't shorten one that runs") {
     SpinPause pause;
     SpinPause::Clock::time_point now{seconds(1)};

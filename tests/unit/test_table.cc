@@ -115,8 +115,10 @@ TEST_CASE("new processes are placed by their flags") {
     CHECK(clone(thread | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID) == Place::life);
     CHECK(clone(17 | CLONE_VM | CLONE_VFORK) == Place::life);
     CHECK(clone(17 | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND) == Place::life);
-    CHECK(clone(17 | CLONE_VM) == Place::home);
-    CHECK(clone(17 | CLONE_FILES) == Place::home);
+    CHECK(clone(17 | CLONE_VM) == Place::life);
+    CHECK(clone(17 | CLONE_FILES | CLONE_FS | CLONE_PARENT | CLONE_IO) == Place::life);
+    CHECK(clone(17 | CLONE_SIGHAND) == Place::life);                     // home says EINVAL
+    CHECK(clone(17 | CLONE_VM | CLONE_SIGHAND) == Place::home);
     CHECK(clone(17 | CLONE_PIDFD) == Place::home);
     CHECK(clone(17 | CLONE_NEWPID) == Place::home);
     CHECK(clone(17 | CLONE_NEWUSER) == Place::home);
