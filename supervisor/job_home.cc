@@ -467,6 +467,9 @@ void Job::leave_blob(Thread& t) {
         return other.second->state == Thread::State::home || other.second->state == Thread::State::ended;
     });
     if (last) take_blob_away(t);
+    // A stop at a call's end would not do: the kernel restarts what was interrupted only where it looks at signals.
+    int status = 0;
+    if (!tracee::interrupt(t.tid) || !tracee::resume(t.tid) || !tracee::wait_stop(t.tid, status)) return;
     iovec io{nullptr, 0};
     Bytes xstate(16384);
     io = {xstate.data(), xstate.size()};
