@@ -399,10 +399,15 @@ def case_reads_that_probes_of_a_big_file_cost(ctx):
 
 
 def case_big_file_on_a_node_without_userfaultfd(ctx):
+    """A file too big to be fetched whole brings its guest home."""
     node = ctx.stage.node(("--without=userfaultfd",))
-    status, out, err = ctx.run([ctx.stage.omxsup, "run", "--on=" + node.address, "--",
+    stats = os.path.join(ctx.stage.work, "stats")
+    status, out, err = ctx.run([ctx.stage.omxsup, "run", "--on=" + node.address, "--stats=" + stats, "--",
                                 ctx.guest("probes_a_big_file")])
-    ctx.expect(status == 125 and b"20.0 GiB" in err, f"{status} {out!r} {err!r}")
+    ctx.expect(status == 0 and out.endswith(b"9: 9\n"), f"{status} {out!r} {err!r}")
+    told = json.load(open(stats))
+    ctx.expect(told["came_home"] == {"mmap": 1}, f"{told['came_home']}")
+    ctx.expect("20.0 GiB" in told["processes"][0]["reason"], f"{told['processes']}")
 
 
 def in_terminal(ctx, words):
