@@ -66,6 +66,8 @@ private:
     bool forward(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, bool both = false);
     void on_reply(uint64_t id, View body);
     void finish_call(Thread&, const GuestCall&, const Reply&);
+    bool memory_is_anothers(const Thread&, uint32_t nr, const CallArgs&);
+    bool memory_is_here(const Thread&, uint32_t nr, const CallArgs&);
     void lose(Process&, uint32_t nr, const CallArgs&, std::string_view why);
     void come_home(Thread&, const GuestCall&, View reason);
     void go_home_for(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, std::string_view why);

@@ -2,6 +2,7 @@
 #include "guest.h"
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sys/uio.h>
 
 int main(void) {
     char *p = mmap(NULL, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -28,5 +29,14 @@ int main(void) {
     char *grown = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
     IS(grown != MAP_FAILED);
     IS(mmap(NULL, 1ul << 50, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+    char from[] = "read without a fault", to[sizeof from];
+    struct iovec local = {to, sizeof to}, remote = {from, sizeof from}, nowhere = {(void *)8, 8};
+    TRY(process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+    IS(memcmp(from, to, sizeof to) == 0);
+    TRY(process_vm_readv(getpid(), &local, 1, &nowhere, 1, 0));
+    TRY(process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+    void *list;
+    size_t size;
+    TRY(syscall(SYS_get_robust_list, gettid(), &list, &size));
     return 0;
 }
