@@ -13,9 +13,9 @@ PROMPT = "@ "
 
 
 def group_members(group):
-    """The names of a process group's commands, in the order of their numbers."""
+    """The names of a process group's commands, sorted: their numbers may have begun anew between two of them."""
     members = []
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/stat") as f:
                 name, _, rest = f.read().partition(" (")[2].rpartition(") ")
@@ -23,7 +23,7 @@ def group_members(group):
             continue
         if int(rest.split()[2]) == group:
             members.append(name)
-    return members
+    return sorted(members)
 
 
 class Terminal:
@@ -66,7 +66,7 @@ class Terminal:
         """Until these are all that is in front. A key typed earlier would find a shell on its way, which ignores it."""
         end = time.monotonic() + self.patience_s
         while time.monotonic() < end:
-            if group_members(os.tcgetpgrp(self.master)) == commands.split():
+            if group_members(os.tcgetpgrp(self.master)) == sorted(commands.split()):
                 return True
             time.sleep(0.005)
         self.said += f"\n(waited in vain for {commands} in front)".encode()
