@@ -63,6 +63,9 @@ struct DeputyThread {
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 
+    // Of a call that has ended while its process comes home: the body that its reply would have had.
+    struct LateReply { uint32_t nr = 0; Bytes body; };
+    std::optional<LateReply> late_reply;
     bool going_home = false;                               // behind the operations at hand
 
     bool active_for_guest() const { return active && !active->from.ours(); }

@@ -193,6 +193,7 @@ private:
     void lead_done(Process&);
     void memory_is_whole(Process&);
     void collect_at_home(Thread&);
+    static void keep_result(Thread&);
     void finish_call_at_home(Thread&, ThreadState&);
     void go_back(Thread&);
     void leave_blob(Thread&);

@@ -66,6 +66,8 @@ void Job::on_leave(const LeaveFrame& leave) {
     p->homecoming = std::make_unique<Homecoming>();
     p->homecoming->reason = leave.reason;
     p->homecoming->call = leave.call;
+    for (auto& [tid, t] : p->threads)
+        if (t->state == Thread::State::idle && t->active_for_guest()) keep_result(*t);
     link_.send(FrameType::let_come, 0, KillFrame{p->pid});
 }
 
@@ -388,23 +390,33 @@ void Job::collect_at_home(Thread& t) {
     auto& h = *p.homecoming;
     bool ours = !t.active_for_guest();
     if (ours) t.active.reset();
+    else keep_result(t);
     if (h.step == Step::threads) return go_back(t);
     if (h.step == Step::announced) return make_room(p);
     if (ours && h.step == Step::mapping && t.tid == h.lead) lead_done(p);
 }
 
-// What the call of a thread has brought goes where it belongs, and its registers say so.
-void Job::finish_call_at_home(Thread& t, ThreadState& s) {
+// What a call has brought, as the node would have got it: its thread is free for other work, and the memory for it may
+// not be here yet.
+void Job::keep_result(Thread& t) {
     auto active = std::move(*t.active);
     t.active.reset();
+    t.held_reply.reset();
+    auto& kept = t.late_reply.emplace();
+    kept.nr = active.call.nr;
+    Writer w(kept.body);
+    encode_reply(active.call, head_of(t, active), w);
+}
+
+// What the call of a thread has brought goes where it belongs, and its registers say so.
+void Job::finish_call_at_home(Thread& t, ThreadState& s) {
+    auto late = *std::exchange(t.late_reply, std::nullopt);
     if (s.call == 0) return;  // its answer has reached the node
-    auto head = head_of(t, active);
-    scratch_.clear();
-    Writer w(scratch_);
-    encode_reply(active.call, head, w);
     ProcessMemory memory;
     memory.through(t.tid);
-    if (auto applied = apply_reply(View(scratch_), active.call.nr, active.call.guest, memory)) head = applied->head;
+    auto applied = apply_reply(View(late.body), late.nr, {}, memory);
+    OMX_CHECK(applied, "applying a reply of our own");
+    auto head = applied->head;
     s.regs.rax = static_cast<uint64_t>(head.restart ? -int64_t{head.restart} : head.result);
     if (!head.restart) s.regs.orig_rax = ~uint64_t{0};
 }
@@ -416,7 +428,7 @@ void Job::go_back(Thread& t) {
     auto& h = *p.homecoming;
     t.waiting.reset();  // a call that hadn't begun begins anew by itself
     auto& s = *h.state_of(t.tid);
-    if (t.active_for_guest()) finish_call_at_home(t, s);
+    if (t.late_reply) finish_call_at_home(t, s);
     t.new_mask.reset();
     struct {
         uint64_t all = ~(uint64_t{1} << (SIGTRAP - 1));  // an int3 ends the operations: see mend_trap
