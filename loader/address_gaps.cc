@@ -34,4 +34,15 @@ std::optional<uint64_t> AddressGaps::highest(uint64_t low, uint64_t high, uint64
     return end_of_gap > low && end_of_gap - low >= bytes ? std::optional(end_of_gap - bytes) : std::nullopt;
 }
 
+std::vector<std::pair<uint64_t, uint64_t>> AddressGaps::within(uint64_t low, uint64_t high) const {
+    std::vector<std::pair<uint64_t, uint64_t>> gaps;
+    for (auto [start, end] : taken_) {
+        if (start >= high) break;
+        if (start > low) gaps.emplace_back(low, start);
+        low = std::max(low, end);
+    }
+    if (low < high) gaps.emplace_back(low, high);
+    return gaps;
+}
+
 }  // namespace omx

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace omx {
 
@@ -13,6 +15,9 @@ public:
     // The lowest (highest) address with `bytes` free within [low, high); all page aligned.
     std::optional<uint64_t> lowest(uint64_t low, uint64_t high, uint64_t bytes) const;
     std::optional<uint64_t> highest(uint64_t low, uint64_t high, uint64_t bytes) const;
+
+    // All that is free within [low, high), ascending.
+    std::vector<std::pair<uint64_t, uint64_t>> within(uint64_t low, uint64_t high) const;
 
 private:
     std::map<uint64_t, uint64_t> taken_;        // start to end, disjoint

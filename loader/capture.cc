@@ -132,10 +132,9 @@ Status capture_status(const ProcDir& process, Image& image) {
 }
 
 Status capture_names(const ProcDir& process, Image& image) {
-    auto name = process.read_text("comm");
+    auto name = read_name(process);
     if (!name) return std::unexpected(name.error());
-    if (name->ends_with('\n')) name->pop_back();
-    image.name = name->substr(0, 15);
+    image.name = std::move(*name);
 
     auto personality = process.read_text("personality");
     if (!personality) return std::unexpected(personality.error());
@@ -143,20 +142,12 @@ Status capture_names(const ProcDir& process, Image& image) {
     return {};
 }
 
-// The file ends with AT_NULL and, on some kernels, goes on with unused entries.
 Status capture_auxv(const ProcDir& process, Image& image) {
-    auto text = process.read_text("auxv");
-    if (!text) return std::unexpected(text.error());
-    Elf64_auxv_t entry;
-    for (size_t at = 0; at + sizeof entry <= text->size(); at += sizeof entry) {
-        std::memcpy(&entry, text->data() + at, sizeof entry);
-        if (entry.a_type == AT_PHENT && entry.a_un.a_val != sizeof(Elf64_Phdr)) return fail("it is a 32-bit program");
-        if (entry.a_type != AT_NULL) continue;
-        auto bytes = reinterpret_cast<const std::byte*>(text->data());
-        image.auxv.assign(bytes, bytes + at + sizeof entry);
-        return {};
-    }
-    return fail("auxv: no end");
+    auto auxv = read_auxv(process);
+    if (!auxv) return std::unexpected(auxv.error());
+    image.auxv = std::move(*auxv);
+    if (auxv_value(View(image.auxv), AT_PHENT) != sizeof(Elf64_Phdr)) return fail("it is a 32-bit program");
+    return {};
 }
 
 // Two words of a line of /proc/PID/limits. Not by prlimit, which asks for more than a tracer's right when the process

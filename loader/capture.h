@@ -24,6 +24,8 @@ struct MapsEntry {
     std::string path;
 };
 Result<std::vector<MapsEntry>> parse_maps(std::string_view text);
+// Of a task of this machine, now; none if it has ended.
+std::vector<MapsEntry> maps_of(HomeTid);
 
 // fstat plus the racy-git rule; regular files only. handle is 0, the caller sets it.
 Result<FileKey> key_of(int fd);

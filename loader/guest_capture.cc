@@ -80,33 +80,19 @@ private:
     uint64_t vdso_;
 };
 
-Result<uint64_t> read_auxv(const ProcDir& process, Image& image) {
-    auto text = process.read_text("auxv");
-    if (!text) return std::unexpected(text.error());
-    uint64_t vdso = 0;
-    Elf64_auxv_t entry;
-    for (size_t at = 0; at + sizeof entry <= text->size(); at += sizeof entry) {
-        std::memcpy(&entry, text->data() + at, sizeof entry);
-        if (entry.a_type == AT_SYSINFO_EHDR) vdso = entry.a_un.a_val;
-        if (entry.a_type != AT_NULL) continue;
-        auto bytes = reinterpret_cast<const std::byte*>(text->data());
-        image.auxv.assign(bytes, bytes + at + sizeof entry);
-        return vdso;
-    }
-    return fail("auxv: no end");
-}
-
-Status read_names(const ProcDir& process, HomePid pid, Image& image) {
+Status read_rest(const ProcDir& process, HomePid pid, Image& image) {
     auto stat = process.read_text("stat");
     if (!stat) return std::unexpected(stat.error());
     auto mm = parse_stat(*stat);
     if (!mm) return std::unexpected(mm.error());
     image.mm = *mm;
     image.pid = pid;
-    auto name = process.read_text("comm");
+    auto name = read_name(process);
     if (!name) return std::unexpected(name.error());
-    if (name->ends_with('\n')) name->pop_back();
-    image.name = name->substr(0, 15);
+    image.name = std::move(*name);
+    auto auxv = read_auxv(process);
+    if (!auxv) return std::unexpected(auxv.error());
+    image.auxv = std::move(*auxv);
     return {};
 }
 
@@ -118,14 +104,12 @@ Result<GuestCapture> capture_guest(HomePid pid, HomeTid through, const ContentFi
     GuestCapture capture;
     auto process = ProcDir::open(HomePid(through.value));
     if (!process) return std::unexpected(process.error());
-    OMX_TRY(read_names(*process, pid, capture.image));
-    auto vdso = read_auxv(*process, capture.image);
-    if (!vdso) return std::unexpected(vdso.error());
+    OMX_TRY(read_rest(*process, pid, capture.image));
     auto text = process->read_text("maps");
     if (!text) return std::unexpected(text.error());
     auto maps = parse_maps(*text);
     if (!maps) return std::unexpected(maps.error());
-    Regions regions(capture, find, *vdso);
+    Regions regions(capture, find, auxv_value(View(capture.image.auxv), AT_SYSINFO_EHDR));
     for (const auto& e : *maps) OMX_TRY(regions.add(e));
     return capture;
 }

@@ -1,6 +1,7 @@
 // /proc/PID/maps, line by line.
 #include "loader/capture.h"
 #include "loader/text_scan.h"
+#include <fstream>
 #include <sys/mman.h>
 
 namespace omx {
@@ -62,6 +63,13 @@ Result<std::vector<MapsEntry>> parse_maps(std::string_view text) {
         text.remove_prefix(end + 1);
     }
     return entries;
+}
+
+std::vector<MapsEntry> maps_of(HomeTid tid) {
+    std::ifstream file(fmt::format("/proc/{}/maps", tid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    auto entries = parse_maps(text);
+    return entries ? std::move(*entries) : std::vector<MapsEntry>();
 }
 
 }  // namespace omx

@@ -1,5 +1,6 @@
 #include "loader/own_pages.h"
 #include "loader/image_check.h"
+#include "loader/page_source.h"
 #include <algorithm>
 #include <unistd.h>
 
@@ -10,10 +11,6 @@ using Page = std::array<std::byte, kPage>;
 
 // An image is one frame. Only a program whose file can't be opened comes near this at its exec.
 constexpr size_t kMostBytes = kMaxFrameBytes / 4 * 3;
-
-// Bits of a pagemap word. A page of the process's own is there (or swapped out) and neither the file's nor shared.
-constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFileOrShared = 1ull << 61;
-bool is_own(uint64_t word) { return (word & (kPresent | kSwapped)) && !(word & kFileOrShared); }
 
 // What the file puts there: past its end, zeroes up to the page's end. An unreadable page compares as zeroes, which is
 // only less economical.
@@ -37,7 +34,7 @@ Status OwnPages::collect(const Region& region, int file_fd, bool everything) {
         auto got = ::pread(pagemap_fd_, words.data(), count * 8, static_cast<off_t>(at / kPage * 8));
         if (got != static_cast<ssize_t>(count * 8)) return fail_errno("page map", got < 0 ? errno : EIO);
         for (size_t i = 0; i < count; i++)
-            if (everything || is_own(words[i])) OMX_TRY(collect_page(region, at + i * kPage, file_fd, everything));
+            if (everything || is_own_page(words[i])) OMX_TRY(collect_page(region, at + i * kPage, file_fd, everything));
         at += count * kPage;
     }
     return {};

@@ -9,13 +9,17 @@ namespace omx {
 namespace {
 
 constexpr size_t kWords = 4096;                 // of the page map at a time: 16 MiB of address space
-constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFileOrShared = 1ull << 61;
 
 bool all_zero(View page) {
     return page.front() == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
 
 }  // namespace
+
+bool is_own_page(uint64_t word) {
+    constexpr uint64_t present = 1ull << 63, swapped = 1ull << 62, file_or_shared = 1ull << 61;
+    return (word & (present | swapped)) && !(word & file_or_shared);
+}
 
 Result<PageSource> PageSource::open(HomeTid tid, std::vector<PageRange> ranges) {
     auto process = ProcDir::open(HomePid(tid.value));
@@ -41,8 +45,7 @@ Status PageSource::look_ahead() {
 
 bool PageSource::wanted(uint64_t address) const {
     if (ranges_[range_].everything) return true;
-    uint64_t word = words_[(address - words_at_) / kPage];
-    return (word & (kPresent | kSwapped)) && !(word & kFileOrShared);
+    return is_own_page(words_[(address - words_at_) / kPage]);
 }
 
 Result<std::optional<PageSource::Run>> PageSource::next(size_t most_bytes) {

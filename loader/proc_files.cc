@@ -1,6 +1,7 @@
 #include "loader/proc_files.h"
 #include "loader/text_scan.h"
 #include <algorithm>
+#include <elf.h>
 #include <fcntl.h>
 
 namespace omx {
@@ -34,6 +35,35 @@ Result<std::string> ProcDir::read_text(const char* name) const {
         text.resize(used);
         if (n == 0) return text;
     }
+}
+
+Result<Bytes> read_auxv(const ProcDir& process) {
+    auto text = process.read_text("auxv");
+    if (!text) return std::unexpected(text.error());
+    Elf64_auxv_t entry;
+    for (size_t at = 0; at + sizeof entry <= text->size(); at += sizeof entry) {
+        std::memcpy(&entry, text->data() + at, sizeof entry);
+        if (entry.a_type != AT_NULL) continue;
+        auto bytes = std::as_bytes(std::span(*text)).first(at + sizeof entry);
+        return Bytes(bytes.begin(), bytes.end());
+    }
+    return fail("auxv: no end");
+}
+
+uint64_t auxv_value(View auxv, uint64_t type) {
+    Reader r(auxv);
+    while (r.left() >= sizeof(Elf64_auxv_t)) {
+        auto entry = r.get<Elf64_auxv_t>();
+        if (entry.a_type == type) return entry.a_un.a_val;
+    }
+    return 0;
+}
+
+Result<std::string> read_name(const ProcDir& process) {
+    auto name = process.read_text("comm");
+    if (name && name->ends_with('\n')) name->pop_back();
+    if (name) name->resize(std::min<size_t>(name->size(), 15));
+    return name;
 }
 
 Result<MmFields> parse_stat(std::string_view text) {

@@ -18,6 +18,13 @@ private:
     std::string path_;     // "/proc/PID", for messages
 };
 
+// The auxiliary vector of a 64-bit process, up to and with AT_NULL; some kernels go on with unused entries.
+Result<Bytes> read_auxv(const ProcDir&);
+// 0: it has no such entry.
+uint64_t auxv_value(View auxv, uint64_t type);
+// comm, as much of it as the kernel keeps.
+Result<std::string> read_name(const ProcDir&);
+
 // From the text of /proc/PID/stat. brk is set to start_brk: the file doesn't have it.
 Result<MmFields> parse_stat(std::string_view text);
 

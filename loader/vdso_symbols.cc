@@ -97,6 +97,13 @@ std::optional<uint64_t> vdso_version_at(View object) {
     return std::nullopt;
 }
 
+std::optional<uint64_t> system_call_in(View code) {
+    constexpr std::byte instruction[] = {std::byte{0x0f}, std::byte{0x05}};
+    auto at = std::ranges::search(code, instruction);
+    if (at.empty()) return std::nullopt;
+    return static_cast<uint64_t>(at.begin() - code.begin());
+}
+
 View own_vdso() {
     auto start = reinterpret_cast<const std::byte*>(::getauxval(AT_SYSINFO_EHDR));
     if (!start) return {};

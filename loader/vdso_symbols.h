@@ -10,6 +10,9 @@ std::optional<uint64_t> vdso_symbol(View object, std::string_view name);
 // Offset of the word in the "Linux" note that says the kernel's version.
 std::optional<uint64_t> vdso_version_at(View object);
 
+// Offset of a system call instruction in code, as a vDSO has some.
+std::optional<uint64_t> system_call_in(View code);
+
 // The vDSO that this process runs with; empty when it has none. As many bytes as its file has.
 View own_vdso();
 // LINUX_VERSION_CODE of this machine as its vDSO tells it; 0: it does not.

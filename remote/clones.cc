@@ -194,6 +194,7 @@ void Worker::finish_clone_if_ready() {
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
         bool apart = !(c.args.flags & (CLONE_VM | CLONE_FILES));
         p.lane = parent.lane.of_child(apart);
+        parent.lane.may_share = true;
         if (!apart && !(c.args.flags & CLONE_VFORK)) parent.lane.alone = false;
     }
     // Both go on as if the call had been made as it was written: libc keeps values in the argument registers.

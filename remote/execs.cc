@@ -5,7 +5,6 @@
 #include "remote/worker.h"
 #include "loader/capture.h"
 #include <fcntl.h>
-#include <fstream>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -27,11 +26,7 @@ ExecStrings exec_strings_at(GuestAddr at) {
 
 // Any private writable mapping will do: its content is of no use to anybody after the exec.
 std::optional<GuestAddr> writable_place(HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/maps", tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto entries = parse_maps(text);
-    if (!entries) return std::nullopt;
-    for (auto& e : *entries)
+    for (auto& e : maps_of(tid))
         if ((e.prot & PROT_WRITE) && !e.shared) return GuestAddr(e.end - sizeof(ExecStrings));
     return std::nullopt;
 }

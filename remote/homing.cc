@@ -11,13 +11,13 @@
 #include "remote/homing.h"
 #include "loader/blobs.h"
 #include "loader/guest_capture.h"
+#include "loader/vdso_symbols.h"
 #include "remote/call_sites.h"
 #include "remote/debug.h"
 #include "remote/worker.h"
 #include <algorithm>
 #include <csignal>
 #include <elf.h>
-#include <fstream>
 #include <linux/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -36,23 +36,11 @@ bool is_fault(const siginfo_t& info) {
     }
 }
 
-// A system call instruction in every guest: our vDSO has some.
-std::optional<uint64_t> system_call_in(View vdso) {
-    constexpr std::byte instruction[] = {std::byte{0x0f}, std::byte{0x05}};
-    auto at = std::ranges::search(vdso, instruction);
-    if (at.empty()) return std::nullopt;
-    return static_cast<uint64_t>(at.begin() - vdso.begin());
-}
-
 }  // namespace
 
 std::vector<uint64_t> shared_memory_of(HomePid pid) {
-    std::ifstream file(fmt::format("/proc/{}/maps", pid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
     std::vector<uint64_t> inodes;
-    auto maps = parse_maps(text);
-    if (!maps) return inodes;
-    for (auto& e : *maps)
+    for (auto& e : maps_of(HomeTid(pid.value)))
         if (is_shared_anonymous(e)) inodes.push_back(e.inode);
     return inodes;
 }
@@ -111,6 +99,18 @@ void Worker::rest(Thread& t, Resume how) {
     ask_to_leave(*t.process);
 }
 
+// Of a guest that has ended, or that executes another program: those who were to come with it don't wait for it.
+void Worker::stays_behind(Process& p) {
+    auto homing = std::move(p.homing);
+    if (!homing) return;
+    for (pid_t tid : p.threads)
+        if (auto t = guests_.thread(HomeTid(tid))) t->at_rest = t->left_at_home = false;
+    for (auto pid : homing->with)
+        if (auto other = guests_.process(pid); other && other->homing) ask_to_leave(*other);
+    if (std::ranges::none_of(guests_.processes(), [](auto& other) { return other.second->homing != nullptr; }))
+        shared_sent_.clear();
+}
+
 void Worker::ask_to_leave(Process& p) {
     auto at_rest = [&](HomePid pid) {
         auto each = guests_.process(pid);
@@ -164,7 +164,7 @@ Status Worker::send_home(Process& p) {
             if ((tid == p.pid.value) == leader) image.threads.push_back(state_of(*guests_.thread(HomeTid(tid))));
     collect_pending(p, image);
     OMX_TRY(ask_the_kernel(p, *capture));
-    drop_shared_sent_before(p, *capture);
+    drop_shared_sent_before(*capture);
     p.homing->own = std::move(capture->own);
     p.homing->regions = image.regions;
     p.homing->files = image.files;
@@ -258,7 +258,7 @@ void Worker::collect_pending(Process& p, Image& image) {
 Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
     auto& image = capture.image;
     auto vdso = std::ranges::find(image.regions, RegionKind::vdso, &Region::kind);
-    auto offset = system_call_in(our_vdso());
+    auto offset = system_call_in(our_vdso());  // in every guest
     if (vdso == image.regions.end() || !offset || !capture.scratch) return fail("it has no vDSO, or no memory");
     uint64_t instruction = vdso->start + *offset, scratch = capture.scratch;
     std::array<std::byte, 64> before{};
@@ -308,17 +308,17 @@ std::optional<int64_t> Worker::make_call(Thread& t, uint64_t instruction, uint64
     return std::nullopt;
 }
 
-// Memory that several processes share goes home with the first of them; they are all at rest.
-void Worker::drop_shared_sent_before(Process& p, GuestCapture& capture) {
+// Memory that several processes share goes home with the first of them, page by page, however they have mapped it: when
+// the others' turn comes the first may have written to it at home.
+void Worker::drop_shared_sent_before(GuestCapture& capture) {
     for (auto& g : capture.image.regions) {
         if (g.kind != RegionKind::shared_anonymous) continue;
-        auto object = capture.image.files[static_cast<size_t>(g.file)].inode;
-        auto& pieces = shared_sent_[object];
-        bool sent = std::ranges::any_of(pieces, [&](auto& s) {
-            return s.pid != p.pid && s.from <= g.file_offset && g.file_offset + (g.end - g.start) <= s.to;
-        });
-        if (!sent) { pieces.push_back({p.pid, g.file_offset, g.file_offset + (g.end - g.start)}); continue; }
+        auto& sent = shared_sent_[capture.image.files[static_cast<size_t>(g.file)].inode];
         std::erase_if(capture.own, [&](auto& r) { return r.start == g.start; });
+        uint64_t end = g.file_offset + (g.end - g.start);
+        for (auto [from, to] : sent.within(g.file_offset, end))
+            capture.own.push_back({g.start + (from - g.file_offset), g.start + (to - g.file_offset), true});
+        sent.take(g.file_offset, end);
     }
 }
 
@@ -342,22 +342,26 @@ void Worker::on_ready(const ReadyFrame& ready) {
     if (!pages) return cannot_go_home(*p, pages.error().what);
     h.pages = std::move(*pages);
     h.step = Homing::Step::sending;
+    sending_.push_back(p->pid);
     send_pages();
 }
 
+// In every turn of the loop, as far as the link takes them.
 void Worker::send_pages() {
-    for (auto& [pid, p] : guests_.processes()) {
-        while (p->homing && !p->killed && p->homing->step == Homing::Step::sending) {
-            if (link_.queued_bytes() >= kQueueBytes) return;       // again when the socket has taken some
+    std::erase_if(sending_, [&](HomePid pid) {
+        auto p = guests_.process(pid);
+        while (p && p->homing && !p->killed && p->homing->step == Homing::Step::sending) {
+            if (link_.queued_bytes() >= kQueueBytes) return false;
             auto run = p->homing->pages->next(kRunBytes);
-            if (!run) { cannot_go_home(*p, run.error().what); break; }
-            bool last = !*run;
-            PagesFrame frame{.pid = pid, .address = last ? 0 : (*run)->address, .last = last,
-                             .data = last ? View() : View((*run)->bytes)};
-            link_.send(FrameType::pages, 0, frame, Link::Priority::bulk);
-            if (last) p->homing->step = Homing::Step::sent;
+            if (!run) cannot_go_home(*p, run.error().what);
+            else if (*run) link_.send(FrameType::pages, 0, PagesFrame{pid, (*run)->address, false, View((*run)->bytes)},
+                                      Link::Priority::bulk);
+            else p->homing->step = Homing::Step::sent;
+            if (p->homing->step == Homing::Step::sent)
+                link_.send(FrameType::pages, 0, PagesFrame{.pid = pid, .last = true}, Link::Priority::bulk);
         }
-    }
+        return true;
+    });
 }
 
 }  // namespace omx

@@ -20,7 +20,10 @@ void Worker::on_image(const ImageFrame& frame) {
         if (r.is_exec) return;
         return link_ended({fmt::format("home sent a second image for {}", r.pid.value), EPROTO});
     }
-    if (r.is_exec) call_over(*t);
+    if (r.is_exec) {
+        call_over(*t);
+        stays_behind(*t->process);                       // it was to go home with its old program
+    }
     r.body.assign(frame.image.begin(), frame.image.end());
     restores_[r.pid] = std::move(restore);
     auto image = Image::decode(View(r.body));

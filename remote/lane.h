@@ -17,6 +17,7 @@ struct GuestLane {
     };
     bool has_island = false;             // the pages are mapped
     bool alone = true;                   // memory and descriptor table are no other process's too
+    bool may_share = false;              // anonymous memory, with a process that it has forked or that has forked it
     State state = State::none;
     uint64_t number = 0;
     UniqueFd socket;                     // until it is installed
@@ -30,7 +31,7 @@ struct GuestLane {
     // Of a forked child: the same pages, the same rewritten sites, no lane.
     GuestLane of_child(bool alone_too) const {
         GuestLane l;
-        l.has_island = has_island, l.sites = sites, l.alone = alone_too;
+        l.has_island = has_island, l.sites = sites, l.alone = alone_too, l.may_share = true;
         return l;
     }
 };

@@ -14,7 +14,6 @@
 #include "remote/worker.h"
 #include <csignal>
 #include <fcntl.h>
-#include <fstream>
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -26,13 +25,6 @@ namespace {
 constexpr uint16_t kSyscallInstruction = 0x050f;
 
 uint64_t page_up(uint64_t bytes) { return (bytes + 4095) & ~uint64_t{4095}; }
-
-std::vector<MapsEntry> maps_of(HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/maps", tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto entries = parse_maps(text);
-    return entries ? std::move(*entries) : std::vector<MapsEntry>();
-}
 
 // What a program's loader maps (glibc's says so by a flag that means nothing to the kernel any more): other jobs will
 // want it too, and the kernel may read a time-out or a lock in it, which must not fail.

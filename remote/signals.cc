@@ -106,25 +106,26 @@ void Worker::on_freeze(const FreezeFrame& frame) {
 
 // ---- stops ----
 
-// What home said of a signal that we have sent, in place of what the kernel says.
-void Worker::real_siginfo(Process& p, HomeTid wanted, siginfo_t& info) {
+// What home said of a signal that we have sent, in place of what the kernel says. False: it is somebody else's.
+bool Worker::real_siginfo(Process& p, HomeTid wanted, siginfo_t& info) {
     int signal = info.si_signo;
-    if (!ours(info)) return;
+    if (!ours(info)) return false;
     auto it = std::ranges::find_if(p.signals, [&](auto& s) { return s.info.si_signo == signal && s.tid == wanted; });
     if (it == p.signals.end()) {
         info = p.last_signal[signal];
-        return;
+        return true;
     }
     info = it->info;
     p.signals.erase(it);
+    return true;
 }
 
 // A signal is about to be delivered to this thread.
 void Worker::on_delivery(Thread& t, int signal) {
     auto& p = *t.process;
     siginfo_t info{};
-    if (tracee::signal_info(t.tid, info) && ours(info)) {
-        real_siginfo(p, info.si_code == SI_TKILL ? t.tid : HomeTid(), info);
+    if (tracee::signal_info(t.tid, info) &&
+        real_siginfo(p, info.si_code == SI_TKILL ? t.tid : HomeTid(), info)) {
         tracee::set_signal_info(t.tid, info);
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }

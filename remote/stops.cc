@@ -139,6 +139,7 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
     for (pid_t tid : threads)
         if (auto t = guests_.thread(HomeTid(tid))) call_over(*t);
     auto listener = p.listener;
+    stays_behind(p);
     guests_.remove_process(pid);
     // We hold the last two references but for the loop's: no guest of that stub is left.
     if (listener && listener.use_count() == 2) loop_.unwatch_readable(listener->fd());

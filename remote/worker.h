@@ -13,6 +13,7 @@
 //   homing.cc   a guest's way home
 //   lanes.cc    guests whose hot calls go home past us
 #pragma once
+#include "loader/address_gaps.h"
 #include "loader/guest_capture.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
@@ -98,6 +99,7 @@ private:
     void join_homing(Process& parent, Process& child);
     void rest(Thread&, Resume);
     void ask_to_leave(Process&);
+    void stays_behind(Process&);
     void answer_at_rest(Thread&, const ReplyHead&);
     void on_let_come(const KillFrame&);
     void on_ready(const ReadyFrame&);
@@ -109,7 +111,7 @@ private:
     void collect_pending(Process&, Image&);
     Status ask_the_kernel(Process&, GuestCapture&);
     static std::optional<int64_t> make_call(Thread&, uint64_t instruction, uint64_t nr, const CallArgs&);
-    void drop_shared_sent_before(Process&, GuestCapture&);
+    void drop_shared_sent_before(GuestCapture&);
     void send_pages();
 
     // --- files ---
@@ -205,7 +207,7 @@ private:
     void on_kill(const KillFrame&);
     void on_freeze(const FreezeFrame&);
     void on_delivery(Thread&, int signal);
-    static void real_siginfo(Process&, HomeTid wanted, siginfo_t&);
+    static bool real_siginfo(Process&, HomeTid wanted, siginfo_t&);
     void on_handler_entered(Thread&);
     static void begin_again_what_never_began(Thread&);
     void on_sigreturn(Thread&);
@@ -264,9 +266,9 @@ private:
     UniqueFd island_code_, island_news_;                         // mapped by every guest
     omx_news* news_ = nullptr;                                   // the latter, here
     uint64_t last_lane_ = 0;
-    // Shared memory, by inode, whose content has gone home with one of the processes that share it.
-    struct SharedSent { HomePid pid; uint64_t from, to; };
-    std::unordered_map<uint64_t, std::vector<SharedSent>> shared_sent_;
+    std::vector<HomePid> sending_;                               // whose pages are on their way home
+    // What of shared memory, by inode, has gone home with one of the processes that share it, until the last of them has.
+    std::unordered_map<uint64_t, AddressGaps> shared_sent_;
     Bytes scratch_;
 };
 

@@ -340,9 +340,12 @@ void Job::send_kill(Process& p) {
 // deputy that makes no more calls of its guest's, or for one short call between two of them.
 uint64_t Job::own_data(Thread& t, const void* data, size_t bytes) {
     bytes = std::min<size_t>(bytes, OMX_PAGE);
-    auto at = OMX_SLOT_BYTES - OMX_PAGE;
-    std::memcpy(t.process->slots->slot_data(t.slot) + (at - OMX_PAGE), data, bytes);
-    return (SlotMemory::slot_address(t.slot) + at).value;
+    std::memcpy(in_slot(t, own_place(t), bytes), data, bytes);
+    return own_place(t);
+}
+
+uint64_t Job::own_place(const Thread& t) {
+    return (SlotMemory::slot_address(t.slot) + (OMX_SLOT_BYTES - OMX_PAGE)).value;
 }
 
 // The thread that ends a process: an idle one if there is one, never one that has ended itself (a leader that called

@@ -6,7 +6,8 @@
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
-//   job_home.cc     a guest comes home
+//   job_home.cc     a guest comes home: its memory
+//   job_threads_home.cc  … and its threads
 //   job_files.cc    files that the node fetches
 #pragma once
 #include "loader/capture.h"
@@ -164,6 +165,7 @@ private:
     void end_guest_with_line(Process&, const std::string& line);
     void send_kill(Process&);
     static uint64_t own_data(Thread&, const void*, size_t bytes);
+    static uint64_t own_place(const Thread&);
     void run_now(Process&, std::vector<SlotOp>);
     void run_forced(Thread&);
     static Thread& ending_thread(Process&);

@@ -98,7 +98,7 @@ void Job::on_asked_to_end() {
 }
 
 size_t Job::count_away() const {
-    return static_cast<size_t>(std::ranges::count_if(processes_, [](auto& p) { return p.second->away; }));
+    return static_cast<size_t>(std::ranges::count_if(processes_, [](auto& p) { return p.second->away || p.second->homecoming; }));
 }
 
 }  // namespace omx

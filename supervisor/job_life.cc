@@ -18,15 +18,6 @@ namespace omx {
 
 namespace {
 
-uint64_t auxv_value(View auxv, uint64_t type) {
-    Reader r(auxv);
-    while (r.left() >= 16) {
-        auto t = r.get<uint64_t>(), v = r.get<uint64_t>();
-        if (t == type) return v;
-    }
-    return 0;
-}
-
 // The vDSO with the pages that it reads, which stand in front of it.
 std::pair<uint64_t, uint64_t> with_data(const Region& vdso) {
     auto& pieces = node_vdso().pieces;
@@ -95,7 +86,7 @@ Result<Image> Job::capture(Process& p, HomeTid) {
 // Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
 Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
     auto offset = tracee::syscall_offset_in_vdso();
-    uint64_t vdso = auxv_value(image.auxv, AT_SYSINFO_EHDR);
+    uint64_t vdso = auxv_value(View(image.auxv), AT_SYSINFO_EHDR);
     if (!offset || !vdso) return fail("no vDSO here to make the first call with");
     uint64_t mask = 0;
     if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, ~uint64_t{0}))

@@ -344,15 +344,15 @@ void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
     constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
     uint64_t mask = 0;
     if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return;
+    // At the end of that place: what operations of ours have there is in front.
+    uint64_t place = own_place(t) + OMX_PAGE - sizeof *action;
+    std::memcpy(in_slot(t, place, sizeof *action), &*action, sizeof *action);
     auto injected = regs;
     injected.rip = blob_address(omx_blob_called) - 2;          // the system call instruction before it
     injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
-    injected.rdi = SIGTRAP, injected.rsi = own_data(t, &*action, sizeof *action);
+    injected.rdi = SIGTRAP, injected.rsi = place;
     injected.rdx = 0, injected.r10 = sizeof mask;
-    // Not by a single step, which would be another trap. One that is pending waits, blocked.
-    int status = 0;
-    auto to_syscall_stop = [&] { return tracee::resume_to_syscall_stop(t.tid) && tracee::wait_stop(t.tid, status); };
-    if (!tracee::set_registers(t.tid, injected) || !to_syscall_stop() || !to_syscall_stop()) return;   // it is gone
+    if (!tracee::make_call(t.tid, injected)) return;           // a SIGTRAP that is pending waits, blocked
     tracee::set_registers(t.tid, regs);
     if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
 }

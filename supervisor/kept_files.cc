@@ -8,7 +8,7 @@ namespace omx {
 void KeptFiles::keep(HomePid pid, const FileKey& key, int fd) {
     auto& files = of_[pid];
     auto id = identity(key);
-    if (files.contains(id)) return;
+    if (files && files->contains(id)) return;
     auto& known = open_[id];
     auto file = known.lock();
     if (!file) {
@@ -17,14 +17,13 @@ void KeptFiles::keep(HomePid pid, const FileKey& key, int fd) {
         file = std::make_shared<UniqueFd>(std::move(own));
         known = file;
     }
-    files.emplace(id, std::move(file));
+    if (!files) files = std::make_shared<Files>();
+    else if (files.use_count() > 1) files = std::make_shared<Files>(*files);
+    files->emplace(id, std::move(file));
 }
 
 void KeptFiles::inherit(HomePid parent, HomePid child) {
-    auto theirs = of_.find(parent);
-    if (theirs == of_.end()) return;
-    auto files = theirs->second;
-    of_[child] = std::move(files);
+    if (auto theirs = of_.find(parent); theirs != of_.end()) of_.insert_or_assign(child, std::shared_ptr(theirs->second));
 }
 
 void KeptFiles::forget(HomePid pid) {
@@ -34,9 +33,9 @@ void KeptFiles::forget(HomePid pid) {
 
 int KeptFiles::find(HomePid pid, const FileKey& key) const {
     auto files = of_.find(pid);
-    if (files == of_.end()) return -1;
-    auto file = files->second.find(identity(key));
-    return file == files->second.end() ? -1 : file->second->get();
+    if (files == of_.end() || !files->second) return -1;
+    auto file = files->second->find(identity(key));
+    return file == files->second->end() ? -1 : file->second->get();
 }
 
 }  // namespace omx

@@ -24,7 +24,7 @@ private:
     using Identity = std::tuple<uint64_t, uint64_t, int64_t, int64_t, uint64_t>;
     static Identity identity(const FileKey& k) { return {k.device, k.inode, k.mtime_ns, k.ctime_ns, k.bytes}; }
     using Files = std::map<Identity, std::shared_ptr<UniqueFd>>;
-    std::unordered_map<HomePid, Files> of_;
+    std::unordered_map<HomePid, std::shared_ptr<Files>> of_;    // a forked child's is its parent's until one maps more
     std::map<Identity, std::weak_ptr<UniqueFd>> open_;
 };
 

@@ -1,8 +1,9 @@
 #include "supervisor/ptrace.h"
 
-#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+
+#include "loader/vdso_symbols.h"
 
 namespace omx::tracee {
 
@@ -47,14 +48,14 @@ bool wait_stop(HomeTid t, int& status) {
     }
 }
 
+bool make_call(HomeTid t, const user_regs_struct& r) {
+    int status = 0;
+    auto to_call_stop = [&] { return resume_to_syscall_stop(t) && wait_stop(t, status); };
+    return set_registers(t, r) && to_call_stop() && to_call_stop();
+}
+
 std::optional<uint64_t> syscall_offset_in_vdso() {
-    static const auto offset = []() -> std::optional<uint64_t> {
-        auto vdso = reinterpret_cast<const unsigned char*>(getauxval(AT_SYSINFO_EHDR));
-        if (!vdso) return std::nullopt;
-        for (uint64_t i = 0; i + 1 < 0x2000; i++)
-            if (vdso[i] == 0x0f && vdso[i + 1] == 0x05) return i;
-        return std::nullopt;
-    }();
+    static const auto offset = system_call_in(own_vdso());
     return offset;
 }
 

@@ -28,6 +28,7 @@ int main(void) {
     struct sigaction attaching = {.sa_handler = attaches, .sa_flags = SA_ONSTACK};
     sigaction(SIGRTMIN + 1, &queued, NULL);
     sigaction(SIGUSR1, &attaching, NULL);
+    signal(SIGTRAP, SIG_IGN);
     sigset_t set, pending;
     sigemptyset(&set);
     sigaddset(&set, SIGRTMIN + 1), sigaddset(&set, SIGHUP);
@@ -46,6 +47,10 @@ int main(void) {
     sigaltstack(NULL, &now);
     IS(now.ss_sp == alternate && now.ss_size == sizeof alternate && now.ss_flags == 0);
     raise(SIGUSR1);
+    struct sigaction trap;
+    sigaction(SIGTRAP, NULL, &trap);
+    IS(trap.sa_handler == SIG_IGN);
+    raise(SIGTRAP);
     alarm(1);
     signal(SIGALRM, SIG_DFL);
     pause();

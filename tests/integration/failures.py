@@ -7,9 +7,10 @@ import signal
 import struct
 import time
 
-from cases import FAR_MODES, as_user, node_on_another_host, read_line, tracer_of
+from context import FAR_MODES, read_line, tracer_of
 from fake_node import HELLO, REFUSE, REPLY, FakeNode, frame
 from harness import processes
+from hosts import as_user, node_on_another_host
 from programs import program_of_32_bits
 
 

@@ -5,7 +5,7 @@ import shutil
 import struct
 import subprocess
 
-from cases import FAR_MODES
+from context import FAR_MODES
 
 
 def raised_copies(ctx):

@@ -2,9 +2,9 @@
 import difflib
 import os
 
+from context import FAR_MODES
 from terminal import PROMPT, Terminal
 
-FAR_MODES = ("remote", "local")
 # What a person does with jobs: keys, the command that must be in front before, what must come. READY is where the
 # shell waits for the next line.
 READY = PROMPT + "$"

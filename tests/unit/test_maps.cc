@@ -151,3 +151,16 @@ TEST_CASE("a file just changed has no key for a cache") {
     UniqueFd directory(::open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     CHECK_FALSE(key_of(directory.get()));
 }
+
+TEST_CASE("what is free between taken addresses") {
+    AddressGaps g;
+    using Gaps = std::vector<std::pair<uint64_t, uint64_t>>;
+    CHECK(g.within(10, 30) == Gaps{{10, 30}});
+    g.take(12, 14);
+    g.take(20, 25);
+    g.take(40, 50);
+    CHECK(g.within(10, 30) == Gaps{{10, 12}, {14, 20}, {25, 30}});
+    CHECK(g.within(13, 22) == Gaps{{14, 20}});
+    CHECK(g.within(20, 25).empty());
+    CHECK(g.within(45, 60) == Gaps{{50, 60}});
+}

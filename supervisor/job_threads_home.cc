@@ -1,0 +1,167 @@
+// The threads of a process that has come home: each leaves the blob for its own registers, one that is in a call when that
+// is over. What a thread of the process itself must set is set by operations in its slot, the rest at the stop behind them.
+#include <elf.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+
+#include "remote/guest_process_memory.h"
+#include "supervisor/job.h"
+
+namespace omx {
+
+namespace {
+constexpr size_t kSignalsPerPost = 16;
+using Ops = std::vector<SlotOp>;
+using Step = Homecoming::Step;
+}  // namespace
+
+// A deputy thread of such a process has done what it was posted: a call that goes on here while its thread is on the
+// way, or operations of ours.
+void Job::collect_at_home(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    bool ours = !t.active_for_guest();
+    if (ours) t.active.reset();
+    else keep_result(t);
+    if (h.step == Step::threads) return go_back(t);
+    if (h.step == Step::announced) return make_room(p);
+    if (ours && h.step == Step::mapping && t.tid == h.lead) lead_done(p);
+}
+
+// What a call has brought, as the node would have got it: its thread is free for other work, and the memory for it may
+// not be here yet.
+void Job::keep_result(Thread& t) {
+    auto active = std::move(*t.active);
+    t.active.reset();
+    t.held_reply.reset();
+    auto& kept = t.late_reply.emplace();
+    kept.nr = active.call.nr;
+    Writer w(kept.body);
+    encode_reply(active.call, head_of(t, active), w);
+}
+
+// What the call of a thread has brought goes where it belongs, and its registers say so.
+void Job::finish_call_at_home(Thread& t, ThreadState& s) {
+    auto late = *std::exchange(t.late_reply, std::nullopt);
+    if (s.call == 0) return;  // its answer has reached the node
+    ProcessMemory memory;
+    memory.through(t.tid);
+    auto applied = apply_reply(View(late.body), late.nr, {}, memory);
+    OMX_CHECK(applied, "applying a reply of our own");
+    auto head = applied->head;
+    s.regs.rax = static_cast<uint64_t>(head.restart ? -int64_t{head.restart} : head.result);
+    if (!head.restart) s.regs.orig_rax = ~uint64_t{0};
+}
+
+// An idle thread of the deputy becomes the process's own again: what only it can set is set by operations, the rest at
+// the stop behind them (leave_blob).
+void Job::go_back(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    t.waiting.reset();  // a call that hadn't begun begins anew by itself
+    auto& s = *h.state_of(t.tid);
+    if (t.late_reply) finish_call_at_home(t, s);
+    t.new_mask.reset();
+    struct {
+        uint64_t all = ~(uint64_t{1} << (SIGTRAP - 1));  // an int3 ends the operations: see mend_trap
+        stack_t stack{};
+        siginfo_t signals[kSignalsPerPost];
+    } data;
+    data.stack.ss_sp = reinterpret_cast<void*>(s.altstack_sp);
+    data.stack.ss_size = s.altstack_size;
+    data.stack.ss_flags = s.altstack_flags;
+    auto place = [at = own_place(t)](size_t offset) { return at + offset; };
+    Ops ops{op(SYS_rt_sigprocmask, {SIG_SETMASK, place(offsetof(decltype(data), all)), 0, 8})};
+    size_t signals = 0;
+    auto queue = [&](std::vector<PendingSignal>& from) {
+        std::erase_if(from, [&](auto& signal) {
+            bool mine = signal.tid == t.tid || (t.tid == h.lead && signal.tid == HomeTid());
+            if (!mine || signals == kSignalsPerPost) return false;
+            data.signals[signals] = signal.info;
+            auto info = place(offsetof(decltype(data), signals) + signals++ * sizeof(siginfo_t));
+            auto number = static_cast<uint64_t>(signal.info.si_signo);
+            auto pid = static_cast<uint64_t>(p.pid.value), tid = static_cast<uint64_t>(t.tid.value);
+            ops.push_back(signal.tid == HomeTid() ? op(SYS_rt_sigqueueinfo, {pid, number, info})
+                                                  : op(SYS_rt_tgsigqueueinfo, {pid, tid, number, info}));
+            return true;
+        });
+    };
+    queue(h.image->pending);
+    queue(h.signals);
+    if (signals < kSignalsPerPost) {  // else once more, and these then
+        ops.push_back(op(SYS_sigaltstack, {place(offsetof(decltype(data), stack)), 0}));
+        ops.push_back(op(SYS_set_tid_address, {s.clear_child_tid}));
+        if (s.robust_list) ops.push_back(op(SYS_set_robust_list, {s.robust_list, s.robust_list_size}));
+        if (s.rseq) ops.push_back(op(SYS_rseq, {s.rseq, s.rseq_size, 0, s.rseq_signature}));
+        t.going_home = true;
+    }
+    own_data(t, &data, sizeof data);
+    post_ours(t, ops);
+}
+
+// At the stop behind its last operations: everything else of the thread is set here, and it goes on as itself.
+void Job::leave_blob(Thread& t) {
+    auto& p = *t.process;
+    auto& h = *p.homecoming;
+    auto& s = *h.state_of(t.tid);
+    t.active.reset();
+    t.state = Thread::State::home;
+    bool last = std::ranges::all_of(p.threads, [](auto& other) {
+        return other.second->state == Thread::State::home || other.second->state == Thread::State::ended;
+    });
+    if (last) take_blob_away(t);
+    // A stop at a call's end would not do: the kernel restarts what was interrupted only where it looks at signals.
+    int status = 0;
+    if (!tracee::interrupt(t.tid) || !tracee::resume(t.tid) || !tracee::wait_stop(t.tid, status)) return;
+    iovec io{nullptr, 0};
+    Bytes xstate(16384);
+    io = {xstate.data(), xstate.size()};
+    if (!s.xstate.empty() && ptrace(PTRACE_GETREGSET, t.tid.value, NT_X86_XSTATE, &io) == 0) {
+        xstate.resize(io.iov_len);
+        // A node's CPU has no feature that home's lacks (E), so that its state is a part of ours.
+        std::ranges::fill(xstate, std::byte{0});
+        std::copy_n(s.xstate.begin(), std::min(s.xstate.size(), xstate.size()), xstate.begin());
+        ptrace(PTRACE_SETREGSET, t.tid.value, NT_X86_XSTATE, &io);
+    }
+    tracee::set_signal_mask(t.tid, s.blocked);
+    tracee::set_registers(t.tid, s.regs);
+    tracee::die_with_supervisor(t.tid, false);
+    auto tid = t.tid;
+    bool let_go = h.call == "ptrace" || h.call == "seccomp";
+    if (last) {
+        p.homecoming.reset();
+        p.slots.reset();
+        kept_.forget(p.pid);
+        if (std::ranges::none_of(processes_, [](auto& other) { return other.second->homecoming != nullptr; }))
+            shared_memory_.clear();
+    }
+    if (!let_go) {
+        tracee::resume(tid);
+        return;
+    }
+    if (is_last(t)) write_stats();
+    tracee::detach(tid);
+    forget(tid);
+}
+
+// By calls of the thread that is the last in it, from the vDSO.
+void Job::take_blob_away(Thread& t) {
+    auto offset = tracee::syscall_offset_in_vdso();
+    auto& h = *t.process->homecoming;
+    if (!offset) return;
+    constexpr std::pair<uint64_t, uint64_t> places[] = {
+        {OMX_BIG_BASE, OMX_BIG_SPAN}, {OMX_SLOTS_BASE, OMX_SLOTS_SPAN}, {OMX_BLOB_BASE, OMX_BLOB_BYTES}};
+    for (auto [at, bytes] : places) {
+        user_regs_struct regs;
+        if (!tracee::registers(t.tid, regs)) return;
+        regs.rip = h.vdso_at + *offset;
+        regs.rax = SYS_munmap, regs.rdi = at, regs.rsi = bytes, regs.orig_rax = ~uint64_t{0};
+        if (!tracee::make_call(t.tid, regs)) return;
+    }
+}
+
+}  // namespace omx
