@@ -110,6 +110,7 @@ private:
     void exec_again(Process&);
     void on_first_call(Process&);
     bool reach_call_stop(HomeTid);
+    bool make_call(HomeTid, const user_regs_struct&);
     static void go_on_at_home(const Process&, HomeTid, int signal = 0);
 
     void on_asked_to_end();
@@ -141,7 +142,7 @@ private:
     static void shorten(Thread&, uint64_t address);
     static std::byte* in_slot(Thread&, uint64_t address, size_t bytes);
     static void note_trap(Thread&);
-    static void mend_trap(Thread&, const user_regs_struct&);
+    bool mend_trap(Thread&, const user_regs_struct&);
     static bool sends_signal(uint32_t nr);
     bool signal_on_its_way(const HomeCall&);
     void answer_senders();
@@ -199,7 +200,7 @@ private:
     void finish_call_at_home(Thread&, ThreadState&);
     void go_back(Thread&);
     void leave_blob(Thread&);
-    static void take_blob_away(Thread&);
+    bool take_blob_away(Thread&);
 
     // --- files ---
     static Result<UniqueFd> borrow_descriptor(const Thread&, int number);

@@ -74,6 +74,14 @@ bool Job::reach_call_stop(HomeTid tid) {
     return on_stop(tid, status), false;
 }
 
+// Has a thread whose signals are blocked make one call, with these registers, which point at a system call instruction. It
+// stands behind it then. Not by a single step: that would be a trap, and where SIGTRAP is blocked or ignored its action
+// would be lost. False: it is ending, or another thread has executed a program in its place; that has been seen to.
+bool Job::make_call(HomeTid tid, const user_regs_struct& regs) {
+    tracee::set_registers(tid, regs);
+    return reach_call_stop(tid) && reach_call_stop(tid);
+}
+
 // Until its first call a program that was closed to us is watched for that call, whatever else it meets.
 void Job::go_on_at_home(const Process& p, HomeTid tid, int signal) {
     if (p.fresh)

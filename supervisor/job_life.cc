@@ -248,7 +248,7 @@ bool Job::on_blob_trap(Thread& t) {
         unblock_after_call(t, t.tid);
         t.blocked_for_call = 0;
         note_trap(t);
-        mend_trap(t, regs);
+        if (!mend_trap(t, regs)) return true;
         if (std::exchange(t.going_home, false)) return leave_blob(t), true;
         tracee::resume(t.tid);
         collect(t);
@@ -267,7 +267,7 @@ bool Job::on_blob_trap(Thread& t) {
             tracee::set_signal_mask(t.tid, *mask);
             t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
         }
-        mend_trap(t, regs);
+        if (!mend_trap(t, regs)) return true;
         tracee::resume(t.tid);
         thread_ready(t);
     } else if (regs.rip == blob_address(omx_blob_run)) {

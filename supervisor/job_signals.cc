@@ -337,13 +337,13 @@ void Job::note_trap(Thread& t) {
 }
 
 // At the int3. If SIGTRAP is blocked or ignored then, the kernel unblocks it and makes its action the default one:
-// both are put right.
-void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
+// both are put right. False: it doesn't stand there any more (see make_call).
+bool Job::mend_trap(Thread& t, const user_regs_struct& regs) {
     auto& action = t.process->trap_action;
-    if (!t.trap_blocked && !(action && action->handler == 1)) return;
+    if (!t.trap_blocked && !(action && action->handler == 1)) return true;
     constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
     uint64_t mask = 0;
-    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return;
+    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return true;
     // At the end of that place: what operations of ours have there is in front.
     uint64_t place = own_place(t) + OMX_PAGE - sizeof *action;
     std::memcpy(in_slot(t, place, sizeof *action), &*action, sizeof *action);
@@ -352,9 +352,10 @@ void Job::mend_trap(Thread& t, const user_regs_struct& regs) {
     injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
     injected.rdi = SIGTRAP, injected.rsi = place;
     injected.rdx = 0, injected.r10 = sizeof mask;
-    if (!tracee::make_call(t.tid, injected)) return;           // a SIGTRAP that is pending waits, blocked
+    if (!make_call(t.tid, injected)) return false;             // a SIGTRAP that is pending waits, blocked
     tracee::set_registers(t.tid, regs);
     if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
+    return true;
 }
 
 }  // namespace omx

@@ -113,13 +113,17 @@ void Job::leave_blob(Thread& t) {
     bool last = std::ranges::all_of(p.threads, [](auto& other) {
         return other.second->state == Thread::State::home || other.second->state == Thread::State::ended;
     });
-    if (last) take_blob_away(t);
+    auto tid = t.tid;
+    tracee::set_signal_mask(tid, ~uint64_t{0});
+    // Its other threads run already: one may execute another program at any moment, or end the process.
+    if (last && !take_blob_away(t)) return;
     // A stop at a call's end would not do: the kernel restarts what was interrupted only where it looks at signals.
     int status = 0;
-    if (!tracee::interrupt(t.tid) || !tracee::resume(t.tid) || !tracee::wait_stop(t.tid, status)) return;
-    iovec io{nullptr, 0};
+    if (!tracee::interrupt(tid) || !tracee::resume(tid)) return;
+    if (!tracee::wait_stop(tid, status)) return on_thread_ended(tid, status);
+    if (tracee::event_of(status) != PTRACE_EVENT_STOP) return on_stop(tid, status);
     Bytes xstate(16384);
-    io = {xstate.data(), xstate.size()};
+    iovec io{xstate.data(), xstate.size()};
     if (!s.xstate.empty() && ptrace(PTRACE_GETREGSET, t.tid.value, NT_X86_XSTATE, &io) == 0) {
         xstate.resize(io.iov_len);
         // A node's CPU has no feature that home's lacks (E), so that its state is a part of ours.
@@ -130,7 +134,6 @@ void Job::leave_blob(Thread& t) {
     tracee::set_signal_mask(t.tid, s.blocked);
     tracee::set_registers(t.tid, s.regs);
     tracee::die_with_supervisor(t.tid, false);
-    auto tid = t.tid;
     bool let_go = h.call == "ptrace" || h.call == "seccomp";
     if (last) {
         p.homecoming.reset();
@@ -139,29 +142,28 @@ void Job::leave_blob(Thread& t) {
         if (std::ranges::none_of(processes_, [](auto& other) { return other.second->homecoming != nullptr; }))
             shared_memory_.clear();
     }
-    if (!let_go) {
-        tracee::resume(tid);
-        return;
-    }
+    if (!let_go) return on_event_stop(tid, status);  // it goes on, unless its whole process has been stopped
     if (is_last(t)) write_stats();
     tracee::detach(tid);
     forget(tid);
 }
 
-// By calls of the thread that is the last in it, from the vDSO.
-void Job::take_blob_away(Thread& t) {
+// By calls of the thread that is the last in it, from the vDSO. False: see make_call.
+bool Job::take_blob_away(Thread& t) {
     auto offset = tracee::syscall_offset_in_vdso();
-    auto& h = *t.process->homecoming;
-    if (!offset) return;
+    auto tid = t.tid;
+    auto vdso = t.process->homecoming->vdso_at;
+    if (!offset) return true;
     constexpr std::pair<uint64_t, uint64_t> places[] = {
         {OMX_BIG_BASE, OMX_BIG_SPAN}, {OMX_SLOTS_BASE, OMX_SLOTS_SPAN}, {OMX_BLOB_BASE, OMX_BLOB_BYTES}};
     for (auto [at, bytes] : places) {
         user_regs_struct regs;
-        if (!tracee::registers(t.tid, regs)) return;
-        regs.rip = h.vdso_at + *offset;
+        if (!tracee::registers(tid, regs)) return false;
+        regs.rip = vdso + *offset;
         regs.rax = SYS_munmap, regs.rdi = at, regs.rsi = bytes, regs.orig_rax = ~uint64_t{0};
-        if (!tracee::make_call(t.tid, regs)) return;
+        if (!make_call(tid, regs)) return false;
     }
+    return true;
 }
 
 }  // namespace omx

@@ -48,12 +48,6 @@ bool wait_stop(HomeTid t, int& status) {
     }
 }
 
-bool make_call(HomeTid t, const user_regs_struct& r) {
-    int status = 0;
-    auto to_call_stop = [&] { return resume_to_syscall_stop(t) && wait_stop(t, status); };
-    return set_registers(t, r) && to_call_stop() && to_call_stop();
-}
-
 std::optional<uint64_t> syscall_offset_in_vdso() {
     static const auto offset = system_call_in(own_vdso());
     return offset;

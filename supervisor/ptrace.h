@@ -29,11 +29,6 @@ bool detach(HomeTid);
 // Waits for the next stop of one thread. False: it is gone. Used only where the stop is certain to come at once.
 bool wait_stop(HomeTid, int& status);
 
-// Has it make one call, with these registers, which point at a system call instruction. It stands behind it then. Not by
-// a single step: that would be a trap, and where SIGTRAP is blocked or ignored its action would be lost. False: it is
-// gone. Its signals are blocked.
-bool make_call(HomeTid, const user_regs_struct&);
-
 // A system call instruction that is mapped in every process: the vDSO has one, at the same offset for all of a kernel.
 std::optional<uint64_t> syscall_offset_in_vdso();
 
