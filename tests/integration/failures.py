@@ -47,6 +47,7 @@ def case_supervisor_asked_to_end(ctx):
         os.kill(tracer_of(process.pid), number)
         read_line(process.stderr.fileno(), 10)
         os.kill(tracer_of(process.pid), number)
+        process.wait(10)                                      # before its standard input ends
         result = ctx.end(process)
         ctx.expect(result == (-signal.SIGKILL, b"", b""), f"{mode}: {number!r} twice: {result}")
 
