@@ -44,7 +44,7 @@ struct ThreadState {
     uint64_t altstack_sp = 0, altstack_size = 0; int32_t altstack_flags = 2 /* SS_DISABLE */;
     uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0;
     uint32_t rseq_size = 0, rseq_signature = 0;
-    // Of a frame on the link: home is making this call for the thread, and goes on. The registers show it as interrupted.
+    // The frame of a call that home is making for the thread, and goes on making: the registers show it as interrupted.
     uint64_t call = 0;
 };
 

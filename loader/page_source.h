@@ -14,7 +14,7 @@ struct PageRange {
     bool everything = false;           // shared memory: the page tables don't tell what is in it
 };
 
-// Of a word of /proc/PID/pagemap: a page of the process's own is there (or swapped out) and neither a file's nor shared.
+// A word of /proc/PID/pagemap says that a page of the process's own is there, or swapped out: not a file's, not shared.
 bool is_own_page(uint64_t pagemap_word);
 
 class PageSource {

@@ -287,8 +287,8 @@ Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
     return {};
 }
 
-// Makes a thread at rest make a call that its filter lets through. It doesn't go on from there afterwards: its registers
-// have been taken before.
+// Makes a thread at rest make a call that its filter lets through, here and now: nothing else of its process goes on. It
+// doesn't go on from there afterwards, its registers have been taken before.
 std::optional<int64_t> Worker::make_call(Thread& t, uint64_t instruction, uint64_t nr, const CallArgs& args) {
     user_regs_struct regs;
     uint64_t all = ~uint64_t{0};

@@ -135,7 +135,7 @@ bool Worker::turn_lane_on(Process& p, uint64_t notification) {
     if (!read_object(p.memory, OMX_ISLAND_DATA, lane)) return false;
     lane.fd = lane_descriptor();
     if (p.installed->contains(lane.fd)) return false;
-    // All who share memory go home together when one must: none may then wait on a lane (homing.cc). Only a fork shares.
+    // All who share memory go home together when one must: none may then wait on a lane. Only a fork shares.
     if (std::exchange(p.lane.may_share, false) && !shared_memory_of(p.pid).empty()) {
         p.lane.alone = false;
         return false;

@@ -267,7 +267,7 @@ private:
     omx_news* news_ = nullptr;                                   // the latter, here
     uint64_t last_lane_ = 0;
     std::vector<HomePid> sending_;                               // whose pages are on their way home
-    // What of shared memory, by inode, has gone home with one of the processes that share it, until the last of them has.
+    // What of shared memory, by inode, has gone home with one of those who share it, until the last of them has.
     std::unordered_map<uint64_t, AddressGaps> shared_sent_;
     Bytes scratch_;
 };

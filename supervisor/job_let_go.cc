@@ -74,8 +74,8 @@ bool Job::reach_call_stop(HomeTid tid) {
     return on_stop(tid, status), false;
 }
 
-// Has a thread whose signals are blocked make one call, with these registers, which point at a system call instruction. It
-// stands behind it then. Not by a single step: that would be a trap, and where SIGTRAP is blocked or ignored its action
+// Has a thread whose signals are blocked make one call, with these registers, which point at a system call instruction.
+// It stands behind it then. Not by a single step: that would be a trap, and where SIGTRAP is blocked or ignored its action
 // would be lost. False: it is ending, or another thread has executed a program in its place; that has been seen to.
 bool Job::make_call(HomeTid tid, const user_regs_struct& regs) {
     tracee::set_registers(tid, regs);
@@ -106,7 +106,8 @@ void Job::on_asked_to_end() {
 }
 
 size_t Job::count_away() const {
-    return static_cast<size_t>(std::ranges::count_if(processes_, [](auto& p) { return p.second->away || p.second->homecoming; }));
+    auto needs_us = [](auto& p) { return p.second->away || p.second->homecoming; };
+    return static_cast<size_t>(std::ranges::count_if(processes_, needs_us));
 }
 
 }  // namespace omx

@@ -1,5 +1,5 @@
-// The threads of a process that has come home: each leaves the blob for its own registers, one that is in a call when that
-// is over. What a thread of the process itself must set is set by operations in its slot, the rest at the stop behind them.
+// The threads of a process that has come home: each leaves the blob for its own registers, one that is in a call when
+// that is over. What only a thread itself can set is set by operations in its slot, the rest at the stop behind them.
 #include <elf.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>

@@ -23,7 +23,10 @@ void KeptFiles::keep(HomePid pid, const FileKey& key, int fd) {
 }
 
 void KeptFiles::inherit(HomePid parent, HomePid child) {
-    if (auto theirs = of_.find(parent); theirs != of_.end()) of_.insert_or_assign(child, std::shared_ptr(theirs->second));
+    auto theirs = of_.find(parent);
+    if (theirs == of_.end()) return;
+    auto files = theirs->second;
+    of_.insert_or_assign(child, std::move(files));
 }
 
 void KeptFiles::forget(HomePid pid) {

@@ -55,7 +55,8 @@ std::string JobStats::json(const LinkCounters& link) const {
         "\"sends\": {}, \"receives\": {}}},\n"
         "  \"calls\": {{{}}},\n  \"not_yet\": {{{}}},\n  \"came_home\": {{{}}},\n  \"processes\": [{}]\n}}\n",
         json_string(node), where_defaulted, round_trips, execs, run_by_supervisor, run_inline, run_async, lanes,
-        calls_over_lanes, files_fetched, file_reads, file_bytes_fetched, link.bytes_out, link.bytes_in, link.frames_out, link.frames_in, link.sends, link.receives,
+        calls_over_lanes, files_fetched, file_reads, file_bytes_fetched, link.bytes_out, link.bytes_in,
+        link.frames_out, link.frames_in, link.sends, link.receives,
         joined(calls, [](auto& c) { return call_json(c.first, c.second); }),
         joined(not_yet, count_json), joined(came_home, count_json),
         joined(processes, process_json));

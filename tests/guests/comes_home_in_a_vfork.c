@@ -1,5 +1,5 @@
-// The child of a vfork, that borrows its parent's memory, makes a call that brings it home, and then executes; the parent
-// waits until then and goes on with its memory as it was.
+// The child of a vfork, that borrows its parent's memory, makes a call that brings it home, and then executes; the
+// parent goes on with its memory as it was.
 #include "guest.h"
 #include <sys/ipc.h>
 #include <sys/shm.h>

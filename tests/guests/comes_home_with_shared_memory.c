@@ -26,7 +26,8 @@ int main(void) {
     pid_t child = fork();
     if (child == 0) {
         sem_wait(&c->to_child);
-        mprotect(c->text + 500000 - (uintptr_t)(c->text + 500000) % 4096, 8192, PROT_READ);   // not one mapping any more
+        char *middle = c->text + 500000;
+        mprotect(middle - (uintptr_t)middle % 4096, 8192, PROT_READ);        // not one mapping any more
         IS(attaches());
         c->counter++;
         SAY("child: %s\n", c->text + 600000);

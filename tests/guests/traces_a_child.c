@@ -1,5 +1,5 @@
-// A debugger in a nutshell: the child asks to be traced, stops at its exec, its parent reads a word of its memory and lets
-// it go on.
+// A debugger in a nutshell: the child asks to be traced, stops at its exec, its parent reads a word of its memory and
+// lets it go on.
 #include "guest.h"
 #include <sys/ptrace.h>
 #include <sys/user.h>

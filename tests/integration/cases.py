@@ -232,8 +232,8 @@ def case_calls_that_bring_a_guest_home(ctx):
             "print(open('f').read(2), flush=True); sys.stdin.read(); print(len(open('/proc/self/maps').read()) > 0)")
     node = ctx.stage.node()
     stats = os.path.join(ctx.stage.work, "stats")
-    process = ctx.start([ctx.stage.omxsup, "run", "--on", node.address, "--stats=" + stats, "--", "/usr/bin/python3", "-c",
-                         code])
+    python = ["/usr/bin/python3", "-c", code]
+    process = ctx.start([ctx.stage.omxsup, "run", "--on", node.address, "--stats=" + stats, "--", *python])
     line = read_line(process.stdout.fileno(), ctx.stage.timeout_s)
     ctx.expect(line == b"yx\n", f"said {line!r}")
     maps = open(f"/proc/{process.pid}/maps").read()
