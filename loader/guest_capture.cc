@@ -41,7 +41,7 @@ public:
             return fail(fmt::format("its memory at {:x}-{:x} is of a kind not known to omxsup ({})", e.start, e.end,
                                     e.path));
         if (g.kind != RegionKind::vdso && g.kind != RegionKind::shared_file)
-            capture_.own.push_back({g.start, g.end, everything});
+            capture_.own.push_back({g.start, g.end, everything, g.kind == RegionKind::file});
         bool plain = g.kind == RegionKind::anonymous && !everything && (g.prot & PROT_WRITE) && (g.prot & PROT_READ);
         if (plain && !capture_.scratch) capture_.scratch = g.end - kScratchBytes;
         if (g.kind == RegionKind::stack) capture_.scratch = g.end - kScratchBytes;

@@ -66,7 +66,7 @@ Result<std::optional<PageSource::Run>> PageSource::next(size_t most_bytes) {
                 bool none = got < 0 && errno == EIO && range.everything;
                 if (got != static_cast<ssize_t>(kPage) && !none)
                     return fail_errno(fmt::format("memory at {:x}", at_), got < 0 ? errno : EIO);
-                take = !none && !all_zero(page);
+                take = !none && (range.of_file || !all_zero(page));
                 if (!take) run.bytes.resize(had);
             }
             if (run.bytes.empty()) continue;

@@ -12,6 +12,7 @@ namespace omx {
 struct PageRange {
     uint64_t start = 0, end = 0;
     bool everything = false;           // shared memory: the page tables don't tell what is in it
+    bool of_file = false;              // where a page of zeroes isn't what would be there by itself
 };
 
 // A word of /proc/PID/pagemap says that a page of the process's own is there, or swapped out: not a file's, not shared.
@@ -21,7 +22,7 @@ class PageSource {
 public:
     static Result<PageSource> open(HomeTid, std::vector<PageRange>);
     struct Run { uint64_t address = 0; Bytes bytes; };
-    // The next run of at most `most_bytes`. Pages of zeroes are left out. nullopt: that was all.
+    // The next run of at most `most_bytes`. Pages of zeroes are left out, but for those of files. nullopt: that was all.
     Result<std::optional<Run>> next(size_t most_bytes);
 
 private:

@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
     char* anonymous = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(anonymous + 500000, "in the middle");
     int fd = open(argv[0], O_RDONLY);
-    char* file = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+    char* file = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    memset(file + 4096, 0, 4096);
     signal(SIGUSR1, handler);
     struct timespec before, after;
     clock_gettime(CLOCK_MONOTONIC, &before);
@@ -48,6 +49,8 @@ int main(int argc, char** argv) {
     for (int i = 0; i < 300000; i++) wrong += heap[i] != (char)(i * 7);
     SAY("%d bytes of the heap are wrong, %.6f, %s\n", wrong, x, anonymous + 500000);
     IS(memcmp(file, "\177ELF", 4) == 0);
+    for (int i = 4096; i < 8192; i++) wrong += file[i] != 0;
+    SAY("%d bytes of its copy of a file are wrong\n", wrong);
     raise(SIGUSR1);
     IS(handled == SIGUSR1);
     heap = realloc(heap, 3000000);
