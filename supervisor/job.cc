@@ -239,19 +239,21 @@ void Job::on_image_done(const ImageDone& done) {
 }
 
 void Job::on_gone(const GoneFrame& gone) {
-    if (came_home_.erase(gone.pid)) {
-        if (auto late = late_images_.extract(gone.pid)) link_.send(FrameType::image, 0, View(late.mapped()));
-        return;
-    }
     auto p = process(gone.pid);
+    if (came_home_.erase(gone.pid)) {
+        auto late = late_images_.extract(gone.pid);
+        bool to_end = late && p && p->kill_sent;      // before the node has seen its next program
+        if (late && !to_end) link_.send(FrameType::image, 0, View(late.mapped()));
+        if (!to_end) return;
+    }
     if (!p) return;
     p->homecoming.reset();
     stats_.processes.push_back(
         {gone.pid.value, p->program, "away", "", gone.wall_us, gone.user_us, gone.system_us, gone.max_rss_kib});
     p->guest_gone = true;
     if (p->staying && p->held.empty()) return settle_at_home(*p);
-    if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (!p->held.empty()) return release_held(*p);
+    if (p->end_line) return end_with_line(*p, *std::exchange(p->end_line, std::nullopt));
     if (p->ending) return;
     bool killed = WIFSIGNALED(gone.wait_status) && WTERMSIG(gone.wait_status) == SIGKILL;
     if (killed && !used_up_its_time(p->pid, gone))
@@ -333,7 +335,7 @@ void Job::end_guest_with_line(Process& p, const std::string& line) {
 void Job::send_kill(Process& p) {
     if (p.kill_sent || p.guest_gone || !link_up_) return;
     p.kill_sent = true;
-    link_.send(FrameType::kill, 0, KillFrame{p.pid});
+    if (!late_images_.contains(p.pid)) link_.send(FrameType::kill, 0, KillFrame{p.pid});
 }
 
 // The last data page of a slot is ours: guests' buffers are laid out from the front, and what we write here is for a

@@ -371,6 +371,7 @@ void Job::memory_is_whole(Process& p) {
     h.step = Step::threads;
     p.away = false;
     send_kill(p);
+    p.kill_sent = false;  // the next one is for its next program
     came_home_.insert(p.pid);
     lanes_.drop_of(p.pid);
     descriptors_.forget(p.pid);

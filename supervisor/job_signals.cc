@@ -59,7 +59,9 @@ void Job::on_signal(HomeTid tid, int signal) {
             tracee::resume(tid, signal);
             return;  // the group stop that follows is another event
         case Disposition::fatal:
-            return kill_guest_first(p, tid, signal);
+            if (p.away) return kill_guest_first(p, tid, signal);
+            tracee::resume(tid, signal);  // its memory is home, nothing of its guest runs any more
+            return;
         case Disposition::handled:
             break;
     }
