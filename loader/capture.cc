@@ -150,31 +150,13 @@ Status capture_auxv(const ProcDir& process, Image& image) {
     return {};
 }
 
-// Two words of a line of /proc/PID/limits. Not by prlimit, which asks for more than a tracer's right when the process
-// has changed its uid.
-Status capture_limit(std::string_view text, std::string_view name, uint64_t& soft, uint64_t& hard) {
-    auto at = text.find(name);
-    if (at == text.npos) return fail(fmt::format("limits: no line begins with {}", name));
-    TextScan line(text.substr(at + name.size(), text.substr(at).find('\n') - name.size()));
-    for (uint64_t* value : {&soft, &hard}) {
-        while (line.skip(' ')) {}
-        if (line.rest().starts_with("unlimited")) {
-            *value = RLIM64_INFINITY;
-            line.word();
-        } else if (!line.decimal(*value)) {
-            return fail(fmt::format("limits: {} is no number", name));
-        }
-    }
-    return {};
-}
-
 Status capture_limits(const ProcDir& process, NodeLimits& l) {
     auto text = process.read_text("limits");
     if (!text) return std::unexpected(text.error());
-    OMX_TRY(capture_limit(*text, "Max address space", l.as_soft, l.as_hard));
-    OMX_TRY(capture_limit(*text, "Max data size", l.data_soft, l.data_hard));
-    OMX_TRY(capture_limit(*text, "Max stack size", l.stack_soft, l.stack_hard));
-    return capture_limit(*text, "Max cpu time", l.cpu_soft, l.cpu_hard);
+    OMX_TRY(parse_limit(*text, "Max address space", l.as_soft, l.as_hard));
+    OMX_TRY(parse_limit(*text, "Max data size", l.data_soft, l.data_hard));
+    OMX_TRY(parse_limit(*text, "Max stack size", l.stack_soft, l.stack_hard));
+    return parse_limit(*text, "Max cpu time", l.cpu_soft, l.cpu_hard);
 }
 
 }  // namespace

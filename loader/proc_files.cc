@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
 
 namespace omx {
 
@@ -103,6 +105,36 @@ Result<StatusFields> parse_status(std::string_view text) {
     }
     if (!have_ignored || !have_threads) return fail("process status: SigIgn or Threads is missing");
     return f;
+}
+
+Status parse_limit(std::string_view text, std::string_view name, uint64_t& soft, uint64_t& hard) {
+    auto at = text.find(name);
+    if (at == text.npos) return fail(fmt::format("limits: no line begins with {}", name));
+    TextScan line(text.substr(at + name.size(), text.substr(at).find('\n') - name.size()));
+    for (uint64_t* value : {&soft, &hard}) {
+        while (line.skip(' ')) {}
+        if (line.rest().starts_with("unlimited")) {
+            *value = RLIM64_INFINITY;
+            line.word();
+        } else if (!line.decimal(*value)) {
+            return fail(fmt::format("limits: {} is no number", name));
+        }
+    }
+    return {};
+}
+
+Result<uint64_t> lockable_bytes(const ProcDir& process) {
+    auto status = process.read_text("status"), limits = process.read_text("limits"), ids = process.read_text("uid_map");
+    for (auto text : {&status, &limits, &ids})
+        if (!*text) return std::unexpected(text->error());
+    constexpr std::string_view key = "\nCapEff:\t";
+    uint64_t capabilities = 0, soft = 0, hard = 0;
+    auto at = status->find(key);
+    if (at == std::string::npos || !TextScan(std::string_view(*status).substr(at + key.size())).hex(capabilities))
+        return fail("process status: CapEff is missing");
+    OMX_TRY(parse_limit(*limits, "Max locked memory", soft, hard));
+    bool first_namespace = ids->find("4294967295") != std::string::npos;      // elsewhere the capability doesn't count
+    return first_namespace && (capabilities >> CAP_IPC_LOCK & 1) ? RLIM64_INFINITY : soft;
 }
 
 }  // namespace omx

@@ -34,4 +34,10 @@ struct StatusFields {
 };
 Result<StatusFields> parse_status(std::string_view text);
 
+// Two words of a line of /proc/PID/limits. Not by prlimit, which asks for more than a tracer's right when the process
+// has changed its uid.
+Status parse_limit(std::string_view text, std::string_view name, uint64_t& soft, uint64_t& hard);
+// Its limit of locked memory; who is privileged has none.
+Result<uint64_t> lockable_bytes(const ProcDir&);
+
 }  // namespace omx

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -36,10 +37,20 @@ constexpr uint64_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS
 Placement place_mmap(const CallArgs& args) {
     uint64_t flags = args[3];
     if ((flags & MAP_ANONYMOUS) && (flags & MAP_HUGETLB))
-        return {Place::home, "huge pages are reserved at home, the node may have none"};
+        return {Place::life, "home tries: if it has huge pages, the guest comes home for them"};
+    if (locks_memory(SYS_mmap, args)) return {Place::life, words::locking};
     if (flags & MAP_ANONYMOUS) return {Place::local, {}};
     // Shared ones too: home tries first, so that what is refused natively is refused; what it can't let away, it says.
     return {Place::life, "home opens the way to the file's content, the node maps it"};
+}
+
+bool locks_memory(uint32_t nr, const CallArgs& args) {
+    constexpr uint64_t kKind = MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB;
+    switch (nr) {
+    case SYS_mlock: case SYS_mlock2: case SYS_mlockall: return true;
+    case SYS_mmap: return (args[3] & kKind) == (MAP_ANONYMOUS | MAP_LOCKED);
+    default: return false;
+    }
 }
 
 Placement place_clone(const CallArgs& args) {

@@ -5,6 +5,8 @@
 namespace omx {
 
 Placement place_mmap(const CallArgs&);
+// The mlock family, and mmap that does both: home only says how much of its memory the process may lock.
+bool locks_memory(uint32_t nr, const CallArgs&);
 Placement place_clone(const CallArgs&);
 Placement place_unshare(const CallArgs&);
 Placement place_personality(const CallArgs&);

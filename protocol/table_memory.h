@@ -7,7 +7,8 @@
 
 namespace omx::words {
 
-inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x40000, 0x20}};     // MAP_ANONYMOUS, not MAP_HUGETLB
+// MAP_ANONYMOUS, neither MAP_LOCKED nor MAP_HUGETLB.
+inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x2000 | 0x40000, 0x20}};
 inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
 // 0 to 15 but 2 and 3, the CPU clocks. Negative numbers are those of some process, or clocks behind descriptors.
 inline constexpr LocalWhen machine_clocks[] = {{0, 0xfffffffe, 0}, {0, 0xfffffffc, 4}, {0, 0xfffffff8, 8}};
@@ -25,11 +26,11 @@ inline constexpr Row memory_rows[] = {
         .because("nothing that a guest maps on a node is shared with a file that can be written"),
     row(27, "mincore", local, {address, size, address}),
     row(28, "madvise", local, {address, size, num}),
-    row(149, "mlock", local, {address, size}).because("the memory is the node's, and so is the limit"),
+    row(149, "mlock", life, {address, size}).because(locking),
     row(150, "munlock", local, {address, size}),
-    row(151, "mlockall", local, {hex}).because("the memory is the node's, and so is the limit"),
+    row(151, "mlockall", life, {hex}).because(locking),
     row(152, "munlockall", local),
-    row(325, "mlock2", local, {address, size, hex}).because("the memory is the node's, and so is the limit"),
+    row(325, "mlock2", life, {address, size, hex}).because(locking),
     row(216, "remap_file_pages", home, {address, size, protection, size, hex})
         .because("it rearranges a shared mapping of a file"),
     row(323, "userfaultfd", home, {hex}).because("faults of the guest would have to reach a descriptor at home"),

@@ -1,4 +1,5 @@
 // A guest's call: trapped here, made by its deputy at home, answered here.
+#include "protocol/judges.h"
 #include "remote/debug.h"
 #include "remote/worker.h"
 #include <csignal>
@@ -175,6 +176,7 @@ bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallAr
     t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
     calls_on_the_way_++;
     if (nr != SYS_clock_gettime) t.process->cpu.calls++;
+    t.wanted_limit = wanted_limit(t, nr, args);
     link_.send(FrameType::call, t.call.id, View(scratch_));
     return true;
 }
@@ -193,6 +195,8 @@ void Worker::on_reply(uint64_t id, View body) {
     OMX_DEBUG("{}: {} = {} (restart {})", t->tid.value, call_name(call.nr), reply->head.result, reply->head.restart);
     if (reply->head.restart == kComeHome) return come_home(*t, call, reply->attachment);
     if (t->left_at_home) return answer_at_rest(*t, reply->head);
+    bool refused = reply->head.result < 0 || reply->head.restart;
+    if (!refused && locks_memory(call.nr, call.args)) return finish_lock(*t, call, *reply);
     if (call.nr == SYS_mmap && call.notification && !reply->head.restart) return finish_mmap(*t, call, *reply);
     call_over(*t);
     if (call.notification) finish_call(*t, call, *reply);
@@ -223,7 +227,7 @@ void Worker::after_call(Thread& t, const GuestCall& call, int64_t result) {
         case SYS_rt_sigprocmask: return follow_mask(t, call.args);
         case SYS_timer_create: return keep_cpu_timer(t, call.args);
         case SYS_timer_delete: t.process->cpu_timers.erase(static_cast<int32_t>(call.args[0])); return;
-        case SYS_setrlimit: case SYS_prlimit64: return follow_cpu_limit(t, call);
+        case SYS_setrlimit: case SYS_prlimit64: return follow_limit(t, call);
         default: return add_cpu_time(t, call, result);
     }
 }

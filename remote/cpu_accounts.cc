@@ -126,26 +126,4 @@ void Worker::keep_use_of_ended(const Process& p, const rusage& usage) {
     ended_use_[p.pid] = use;
 }
 
-// ---- RLIMIT_CPU ----
-
-// The node's kernel keeps it, because the time is used here. (Once lowered, the hard one stays so here, even where
-// home's root may raise it again.)
-void Worker::limit_cpu_time(HomePid pid, uint64_t soft, uint64_t hard) {
-    rlimit limit{};
-    if (prlimit(pid.value, RLIMIT_CPU, nullptr, &limit) < 0) return;
-    limit.rlim_cur = std::min<rlim_t>(soft, limit.rlim_max);
-    limit.rlim_max = std::min<rlim_t>(hard, limit.rlim_max);
-    prlimit(pid.value, RLIMIT_CPU, &limit, nullptr);
-}
-
-void Worker::follow_cpu_limit(Thread& t, const GuestCall& call) {
-    bool any_process = call.nr == SYS_prlimit64;
-    uint64_t resource = call.args[any_process ? 1 : 0], limits = call.args[any_process ? 2 : 1];
-    HomePid pid(any_process && call.args[0] ? static_cast<pid_t>(call.args[0]) : t.process->pid.value);
-    if (static_cast<uint32_t>(resource) != RLIMIT_CPU || !limits || !guests_.process(pid)) return;
-    rlimit limit{};
-    if (t.process->memory.read(GuestAddr(limits), std::as_writable_bytes(std::span(&limit, 1))) == sizeof limit)
-        limit_cpu_time(pid, limit.rlim_cur, limit.rlim_max);
-}
-
 }  // namespace omx

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <sys/resource.h>
 #include <unordered_map>
 
 namespace omx {
@@ -73,6 +74,7 @@ struct GuestThread {
     std::chrono::steady_clock::time_point wait_until{};
     bool goes_on_waiting = false;
     ToldCpuTime told_cpu_time;
+    std::optional<rlimit> wanted_limit;          // of its setrlimit or prlimit, while home makes the call
     // On its way home (homing.cc): it stands still for good, its call goes on at home without it, or has been answered.
     bool at_rest = false, left_at_home = false;
     std::optional<ReplyHead> answered;

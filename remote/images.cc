@@ -153,18 +153,4 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     p.listener->answer(notification, 0);
 }
 
-// Not before all is mapped: the stub's own needs are not the program's. A hard limit of this node may be lower.
-void Worker::apply_limits(HomePid pid, const NodeLimits& l) {
-    auto apply = [&](__rlimit_resource what, uint64_t soft, uint64_t hard) {
-        rlimit old{};
-        if (prlimit(pid.value, what, nullptr, &old) < 0) return;
-        rlimit limit{std::min<rlim_t>(soft, old.rlim_max), std::min<rlim_t>(hard, old.rlim_max)};
-        prlimit(pid.value, what, &limit, nullptr);
-    };
-    apply(RLIMIT_AS, l.as_soft, l.as_hard);
-    apply(RLIMIT_DATA, l.data_soft, l.data_hard);
-    apply(RLIMIT_STACK, l.stack_soft, l.stack_hard);
-    limit_cpu_time(pid, l.cpu_soft, l.cpu_hard);
-}
-
 }  // namespace omx

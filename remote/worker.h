@@ -116,6 +116,7 @@ private:
 
     // --- files ---
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
+    void finish_lock(Thread&, const GuestCall&, const Reply&);
     void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
     void release_installed(Thread&, const GuestCall&);
 
@@ -230,8 +231,8 @@ private:
     void add_to_clock(Thread&, const CallArgs&);
     void add_use_of_child(Process& parent, HomePid child, uint64_t usage, bool reaped);
     void keep_use_of_ended(const Process&, const rusage&);
-    static void limit_cpu_time(HomePid, uint64_t soft, uint64_t hard);
-    void follow_cpu_limit(Thread&, const GuestCall&);
+    static std::optional<rlimit> wanted_limit(Thread&, uint32_t nr, const CallArgs&);
+    void follow_limit(Thread&, const GuestCall&);
     void keep_cpu_timer(Thread&, const CallArgs&);
     std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);
     int64_t set_cpu_timer(Thread&, CpuTimer&, const CallArgs&, uint64_t now_ns);

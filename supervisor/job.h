@@ -92,6 +92,7 @@ private:
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
+    void say_what_it_may_lock(Thread&, const CallHead&, const CallOrigin&);
     void start_mmap(Thread&, const CallHead&, const CallOrigin&, bool opened = false);
     void finish_mmap(Thread&, const ReplyHead&);
     void answer_mmap(Thread&, const ReplyHead&);

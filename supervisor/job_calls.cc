@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "policy/policy.h"
+#include "protocol/judges.h"
 #include "protocol/trace.h"
 #include "supervisor/job.h"
 
@@ -119,6 +120,7 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
     }
     if (decide({.program = t.process->program, .call = head->nr, .node = setup_.node_name}) != Verdict::allow)
         return answer_without_deputy(*head, from, {.result = -EPERM});
+    if (locks_memory(head->nr, head->args)) return say_what_it_may_lock(t, *head, from);
     switch (head->nr) {
         case SYS_clone:
             return start_clone(t, *head, from);

@@ -12,6 +12,7 @@
 
 #include "loader/capture.h"
 #include "loader/node_vdso.h"
+#include "loader/proc_files.h"
 #include "supervisor/job.h"
 
 namespace omx {
@@ -332,7 +333,19 @@ void Job::start_thread_exit(Thread& t, const CallHead& head, const CallOrigin& f
     post(t, {op(SYS_exit, {head.args[0]})}, true);  // the reply leaves at its exit event
 }
 
-// ---- mmap of a file ----
+// ---- memory ----
+
+// The memory is the node's, the right to lock it the process's here, whatever it has lowered or given up by now.
+void Job::say_what_it_may_lock(Thread& t, const CallHead& head, const CallOrigin& from) {
+    auto dir = ProcDir::open(HomePid(t.tid.value));
+    auto bytes = dir ? lockable_bytes(*dir) : std::unexpected(dir.error());
+    if (!bytes) return answer_without_deputy(head, from, {.result = -EAGAIN});
+    t.active = ActiveCall{.from = from, .since = std::chrono::steady_clock::now()};
+    t.active->call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
+    if (setup_.trace_file) t.active->text = fmt::format("{}(…)", call_name(head.nr));
+    reply(t, {0, 0}, std::as_bytes(std::span(&*bytes, 1)), "supervisor");
+}
+
 
 // The deputy tries the mapping and undoes it, so that every error is the kernel's own; the node gets the file's key. One
 // that has closed itself to us (PR_SET_DUMPABLE, 0) has to be `opened` for as long as we take the file from it.
@@ -380,6 +393,10 @@ void Job::finish_mmap(Thread& t, const ReplyHead& head) {
 void Job::answer_mmap(Thread& t, const ReplyHead& head) {
     if (head.result < 0 && head.result > -4096) return reply(t, head);
     auto args = t.active->call.guest;
+    if (args[3] & MAP_ANONYMOUS) {
+        constexpr std::string_view kHuge = "huge pages are reserved at home, the node may have none";
+        return reply(t, {0, kComeHome}, std::as_bytes(std::span(kHuge)));
+    }
     auto number = static_cast<int>(args[4]);
     auto file = borrow_descriptor(t, number);
     if (!file && file.error().code == EPERM) {

@@ -104,7 +104,9 @@ TEST_CASE("mappings are placed by their flags") {
     CHECK(map(PROT_READ, MAP_SHARED) == Place::life);
     CHECK(map(PROT_READ | PROT_WRITE, MAP_SHARED) == Place::life);       // home says what can't leave
     CHECK(map(PROT_WRITE, MAP_SHARED_VALIDATE) == Place::life);
-    CHECK(map(PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB) == Place::home);
+    CHECK(map(PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB) == Place::life);
+    CHECK(map(PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED) == Place::life);
+    CHECK(place(SYS_munlock, {}) == Place::local);
 }
 
 TEST_CASE("new processes are placed by their flags") {
