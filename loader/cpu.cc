@@ -78,6 +78,9 @@ constexpr Bit k80000001edx[] = {{11, "syscall"}, {22, "mmxext"},   {25, "fxsr_op
                                 {29, "lm"},      {30, "3dnowext"}, {31, "3dnow"}};
 constexpr Bit k80000008ebx[] = {{0, "clzero"}, {4, "rdpru"}, {8, "mcommit"}};
 
+// The others of this leaf are in leaf 7 as well.
+constexpr Bit k1e1eax[] = {{4, "amx_fp8"}, {5, "amx_transpose"}, {6, "amx_tf32"}, {7, "amx_avx512"}, {8, "amx_movrs"}};
+
 // The order is part of the protocol: append only. `nameless` are the bits that Intel and AMD had not given out when
 // this was written; what they have given to kernels (smep, invpcid, spec_ctrl …) or to mere speed is in neither list.
 constexpr Word kWords[] = {
@@ -102,6 +105,8 @@ constexpr Word kWords[] = {
     {"xsave place of hi16_zmm", 0xd, 7, Register::ebx, Kind::place, 0, {}},
     {"xsave place of pkru", 0xd, 9, Register::ebx, Kind::place, 0, {}},
     {"xsave place of xtiledata", 0xd, 18, Register::ebx, Kind::place, 0, {}},
+    {"xsave place of apx", 0xd, 19, Register::ebx, Kind::place, 0, {}},
+    {"leaf0x1e.1.eax", 0x1e, 1, Register::eax, Kind::bits, 0, k1e1eax},
 };
 static_assert(std::size(kWords) <= std::tuple_size_v<CpuFeatures>);
 
@@ -155,6 +160,24 @@ CpuFeatures cpu_features() {
     CpuFeatures features{};
     for (size_t i = 0; i < std::size(kWords); ++i) features[i] = relevant(kWords[i], read_word(kWords[i]));
     return features;
+}
+
+Status change_features(CpuFeatures& features, std::string_view words) {
+    while (!words.empty()) {
+        auto word = words.substr(0, words.find(','));
+        words.remove_prefix(std::min(words.size(), word.size() + 1));
+        bool found = false;
+        for (size_t i = 0; i < std::size(kWords) && word.size() > 1; ++i)
+            for (auto bit : kWords[i].bits) {
+                if (word.substr(1) != bit.name) continue;
+                if (word.front() == '+') features[i] |= 1u << bit.at;
+                else features[i] &= ~(1u << bit.at);
+                found = true;
+            }
+        if (!found || (word.front() != '+' && word.front() != '-'))
+            return fail(fmt::format("no CPU feature: {}", word));
+    }
+    return {};
 }
 
 std::string features_beyond(const CpuFeatures& node, const CpuFeatures& home) {

@@ -12,4 +12,7 @@ CpuFeatures cpu_features();
 // different places counts as well: its contents could not be carried back.
 std::string features_beyond(const CpuFeatures& node, const CpuFeatures& home);
 
+// Tests only: another CPU's description, from words like +avx512f and -avx2. Names as above.
+Status change_features(CpuFeatures&, std::string_view words);
+
 }  // namespace omx

@@ -8,7 +8,7 @@ extern const Subtable ioctl_requests, fcntl_commands, prctl_options;
 extern const Subtable set_socket_options, get_socket_options;
 extern const Subtable shm_commands, sem_commands, msg_commands;
 extern const Subtable quota_commands, quota_fd_commands, fsconfig_commands, sysfs_options, syslog_actions;
-extern const Subtable key_operations, seccomp_operations, kcmp_types, landlock_rules, handle_forms;
+extern const Subtable arch_options, key_operations, seccomp_operations, kcmp_types, landlock_rules, handle_forms;
 
 // Structs that hold a pointer, of calls without commands.
 inline constexpr Nested sigset_pair{.bytes = 16, .pointer_at = 0, .inner = {.base = 8}, .direction = Direction::in};

@@ -100,6 +100,42 @@ constexpr Variant prctls[] = {
     option(0x59616d61, "PR_SET_PTRACER", pid),
 };
 
+constexpr Args two{command, hex};
+constexpr Arg out8 = out(bytes(8));
+constexpr std::string_view kSegments = "the segments are those of the guest's thread";
+constexpr Variant arch_home(uint32_t number, std::string_view name, std::string_view why = kCpuState) {
+    return variant(number, name, home, {command, address}, why);
+}
+constexpr Variant arch_local(uint32_t number, std::string_view name) {
+    return variant(number, name, local, {command, address}, kSegments);
+}
+// What a CPU can do only for who has asked its kernel. It is asked at home, where every guest must be able to run.
+constexpr Variant arches[] = {
+    arch_local(0x1001, "ARCH_SET_GS"),
+    arch_local(0x1002, "ARCH_SET_FS"),
+    arch_local(0x1003, "ARCH_GET_FS"),
+    arch_local(0x1004, "ARCH_GET_GS"),
+    variant(0x1011, "ARCH_GET_CPUID", forward, two),
+    arch_home(0x1012, "ARCH_SET_CPUID"),
+    variant(0x1021, "ARCH_GET_XCOMP_SUPP", forward, {command, out8}),
+    variant(0x1022, "ARCH_GET_XCOMP_PERM", forward, {command, out8}),
+    variant(0x1023, "ARCH_REQ_XCOMP_PERM", both, two, "the registers that it asks for are used on the node"),
+    variant(0x1024, "ARCH_GET_XCOMP_GUEST_PERM", forward, {command, out8}),
+    arch_home(0x1025, "ARCH_REQ_XCOMP_GUEST_PERM"),
+    arch_home(0x2001, "ARCH_MAP_VDSO_X32", "the vDSO of a guest is omxsup's"),
+    arch_home(0x2002, "ARCH_MAP_VDSO_32", "the vDSO of a guest is omxsup's"),
+    arch_home(0x2003, "ARCH_MAP_VDSO_64", "the vDSO of a guest is omxsup's"),
+    variant(0x4001, "ARCH_GET_UNTAG_MASK", forward, {command, out8}),
+    arch_home(0x4002, "ARCH_ENABLE_TAGGED_ADDR"),
+    variant(0x4003, "ARCH_GET_MAX_TAG_BITS", forward, {command, out8}),
+    arch_home(0x4004, "ARCH_FORCE_TAGGED_SVA"),
+    arch_home(0x5001, "ARCH_SHSTK_ENABLE"),
+    variant(0x5002, "ARCH_SHSTK_DISABLE", forward, two),
+    variant(0x5003, "ARCH_SHSTK_LOCK", forward, two),
+    arch_home(0x5004, "ARCH_SHSTK_UNLOCK"),
+    variant(0x5005, "ARCH_SHSTK_STATUS", forward, {command, out8}),
+};
+
 // Operation and whether there is a third argument: without one a filter can't be set, and libraries probe that way.
 uint64_t seccomp_selector(const CallArgs& args) { return first(args) << 1 | (args[2] ? 1 : 0); }
 constexpr std::string_view kFilter = "a filter of the guest's would judge the deputy's own calls";
@@ -195,6 +231,10 @@ const Subtable kcmp_types{
     .title = "kcmp type", .selector = third, .variants = kcmps,
     .other = variant(0, {}, home, {pid, pid, command, address, address}, kUnknown),
     .nonsense_from = 4096, .nonsense = variant(0, {}, forward, {pid, pid, num}),
+};
+const Subtable arch_options{
+    .title = "arch_prctl option", .selector = first, .variants = arches,
+    .other = variant(0, {}, forward, two), .nonsense = {},      // EINVAL, or home's kernel knows better what it means
 };
 const Subtable key_operations{
     .title = "keyctl operation", .selector = first, .variants = keyctls,

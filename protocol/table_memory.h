@@ -9,6 +9,8 @@ namespace omx::words {
 
 // MAP_ANONYMOUS, neither MAP_LOCKED nor MAP_HUGETLB.
 inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x2000 | 0x40000, 0x20}};
+// 0x1001 to 0x1004: set and get fs and gs. And what glibc asks at every start, and no kernel has ever answered.
+inline constexpr LocalWhen segments[] = {{0, 0xfffffff8, 0x1000}, {0, 0xffffffff, 0x3001}};
 inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
 // 0 to 15 but 2 and 3, the CPU clocks. Negative numbers are those of some process, or clocks behind descriptors.
 inline constexpr LocalWhen machine_clocks[] = {{0, 0xfffffffe, 0}, {0, 0xfffffffc, 4}, {0, 0xfffffff8, 8}};
@@ -39,7 +41,8 @@ inline constexpr Row memory_rows[] = {
     row(330, "pkey_alloc", local, {hex, hex}),
     row(331, "pkey_free", local, {num}),
     row(447, "memfd_secret", home, {hex}).because("only a shared mapping can use it, and its memory is home's"),
-    row(453, "map_shadow_stack", local, {address, size, hex}).returning(Returns::address),
+    row(453, "map_shadow_stack", home, {address, size, hex}).returning(Returns::address)
+        .because("shadow stacks are asked for at home"),
     row(462, "mseal", local, {address, size, hex}),
 
     // Memory of a process that may be anywhere.
@@ -86,7 +89,7 @@ inline constexpr Row memory_rows[] = {
     // The thread's own registers and words in memory.
     row(15, "rt_sigreturn", local),
     row(131, "sigaltstack", local, {address, address}),
-    row(158, "arch_prctl", local, {hex, address}),
+    row(158, "arch_prctl", forward, {command, hex}).allowed_when(segments).by(arch_options),
     row(186, "gettid", local).because("threads have the same numbers on the node"),
     row(39, "getpid", local).because("processes have the same numbers on the node"),
     row(218, "set_tid_address", local, {address}),

@@ -23,6 +23,7 @@ struct NodeOptions {
     unsigned patience_s = kPatienceSeconds;
     std::vector<std::string> without;          // tests only, see kForegone: do as if this kernel lacked it
     bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
+    std::string test_cpu;                      // tests only: as if this CPU had other features (change_features)
 };
 
 // Runs in the foreground until SIGTERM or SIGINT. The exit status: 0, or 125 when the node could not start.

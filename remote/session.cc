@@ -69,7 +69,9 @@ Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
                                 home.pid_max, *pid_max));
     if (auto beyond = features_beyond(ours.cpu, home.cpu); !beyond.empty() && !options.ignore_cpu)
         return fail(
-            fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home", beyond));
+            fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home. Run from the "
+                        "newer machine on the older one",
+                        beyond));
     return {};
 }
 
@@ -79,6 +81,7 @@ Hello our_hello(const NodeOptions& options) {
     Hello h;
     h.uid = geteuid();
     h.cpu = cpu_features();
+    if (auto changed = change_features(h.cpu, options.test_cpu); !changed) complain(changed.error().what);
     h.host = node_name(options);
     h.kernel = system.release;
     return h;
@@ -107,6 +110,7 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     worker_setup.lane_door = std::move(setup.lane_door);
     worker_setup.lane_token = setup.lane_token;
     worker_setup.lanes = options.lanes;
+    worker_setup.lacking = features_beyond(home->cpu, ours.cpu);
     link.send(FrameType::hello, 0, ours);
     OMX_DEBUG("job {} of {}: {} (loop: {})", home->job, home->host, home->command, (*loop)->kind());
     Worker worker(std::move(worker_setup), **loop, link);

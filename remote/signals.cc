@@ -130,6 +130,7 @@ void Worker::on_delivery(Thread& t, int signal) {
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }
     if (island_holds_back(t, signal, info)) return resume(t);
+    if (needs_homes_cpu(t, signal, info)) return rest(t, {PTRACE_CONT, signal});
     t.goes_on_waiting = false;
     if (user_regs_struct regs; t.masked_args && tracee::registers(t.tid, regs) && regs.orig_rax == SYS_rt_sigsuspend) {
         auto args = *std::exchange(t.masked_args, std::nullopt);
@@ -140,6 +141,21 @@ void Worker::on_delivery(Thread& t, int signal) {
     // A step into a handler ends before its first instruction.
     t.entering_handler = true;
     resume(t, {PTRACE_SINGLESTEP, signal});
+}
+
+// A program may know by other ways than CPUID what home's CPU can do: /proc/cpuinfo, a file, how it was built. What this
+// CPU doesn't know is tried again at home, which then says what it is.
+bool Worker::needs_homes_cpu(Thread& t, int signal, const siginfo_t& info) {
+    auto& p = *t.process;
+    if (signal != SIGILL || info.si_code <= 0 || setup_.lacking.empty() || p.homing || p.killed) return false;
+    constexpr std::array<std::byte, 2> kNeverAnInstruction{std::byte{0x0f}, std::byte{0x0b}};      // ud2
+    std::array<std::byte, 2> bytes{};
+    p.memory.through(t.tid);
+    if (p.memory.read(GuestAddr(reinterpret_cast<uint64_t>(info.si_addr)), bytes) == bytes.size() &&
+        bytes == kNeverAnInstruction)
+        return false;
+    bring_home(p, fmt::format("an instruction that this node's CPU doesn't know (it lacks {})", setup_.lacking), "SIGILL");
+    return true;
 }
 
 // A signal that comes between a call and our taking its notification ends that natively with -ERESTARTSYS, and the

@@ -38,6 +38,7 @@ struct WorkerSetup {
     std::string lanes = "auto";    // auto, off, always
     bool sync_wake_up = true, procmap_query = true, userfaultfd = true;      // if the kernel has them
     uint64_t lazy_above = 0;       // bytes of a file that is mapped without being fetched as a whole
+    std::string lacking;           // names of features that home's CPU has and this one hasn't
 };
 
 class Worker {
@@ -116,6 +117,7 @@ private:
 
     // --- files ---
     void finish_mmap(Thread&, const GuestCall&, const Reply&);
+    bool needs_homes_cpu(Thread&, int signal, const siginfo_t&);
     void finish_lock(Thread&, const GuestCall&, const Reply&);
     void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
     void release_installed(Thread&, const GuestCall&);

@@ -66,6 +66,7 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
         ->transform(CLI::AsSizeValue(false));
     node->add_option("--without", p.node.without)->delimiter(',')->check(CLI::IsMember(kForegone))->group("");
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
+    node->add_option("--test-cpu", p.node.test_cpu)->group("");
     add_link_option(*node, p.node.link);
     add_lanes_option(*node, p.node.lanes);
     add_patience_option(*node, p.node.patience_s);

@@ -67,6 +67,16 @@ TEST_CASE("what the kernel has not switched on counts as missing") {
     CHECK(features_beyond(node, home) == "xstate:opmask");
 }
 
+TEST_CASE("another CPU's description can be made up for a test") {
+    auto home = cpu_features(), node = home;
+    CHECK(change_features(node, "+avx512_vp2intersect,+amx_fp8,-sse4_2"));
+    CHECK(features_beyond(node, home) == "avx512_vp2intersect, amx_fp8");
+    CHECK(features_beyond(home, node) == "sse4_2");
+    CHECK(!change_features(node, "+sse4_3"));
+    CHECK(!change_features(node, "avx2"));
+    CHECK(!change_features(node, "+"));
+}
+
 TEST_CASE("versions are compared as numbers and places of state as places") {
     CpuFeatures home{}, node{};
     home[kAvx10] = 2;

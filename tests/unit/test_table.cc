@@ -145,6 +145,10 @@ TEST_CASE("commands are placed one by one") {
     CHECK(place(SYS_prctl, {4, 0}) == Place::forward);
     CHECK(place(SYS_prctl, {22, 2, 1}) == Place::home);
     CHECK(place(SYS_prctl, {40, 1}) == Place::local);
+    CHECK(place(SYS_arch_prctl, {0x1002 /* ARCH_SET_FS */}) == Place::local);
+    CHECK(place(SYS_arch_prctl, {0x1023 /* ARCH_REQ_XCOMP_PERM */, 18}) == Place::both);
+    CHECK(place(SYS_arch_prctl, {0x5001 /* ARCH_SHSTK_ENABLE */, 1}) == Place::home);
+    CHECK(place(SYS_arch_prctl, {0x3001}) == Place::forward);                // EINVAL
     CHECK(place(SYS_seccomp, {1, 0, 0}) == Place::forward);
     CHECK(place(SYS_seccomp, {1, 0, 4096}) == Place::home);
     CHECK(place(SYS_setrlimit, {9 /* RLIMIT_AS */}) == Place::both);
