@@ -88,7 +88,7 @@ private:
     // --- life ---
     void on_exec(HomeTid);
     Result<Image> capture(Process&, HomeTid);
-    Status place_blob(Thread&, const Image&, user_regs_struct);
+    Result<bool> place_blob(Thread&, const Image&, user_regs_struct);
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);

@@ -1,6 +1,11 @@
 // Programs that stay at home, from their exec on: those that can't leave go on there traced, for their children may
 // leave; those that being traced would change are let go for good, and with them all that they will start.
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 #include <algorithm>
+#include <fstream>
 
 #include "supervisor/exec_again.h"
 #include "supervisor/job.h"
@@ -65,13 +70,34 @@ void Job::on_first_call(Process& p) {
     tracee::resume(tid);
 }
 
+namespace {
+bool continued(HomeTid tid) {
+    std::ifstream file(fmt::format("/proc/{}/status", tid.value));
+    uint64_t pending = 0;
+    for (std::string line; std::getline(file, line);)
+        if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:")) pending |= strtoull(line.c_str() + 7, nullptr, 16);
+    return pending >> (SIGCONT - 1) & 1;
+}
+}  // namespace
+
 // To the next stop at a system call, where that is certain to come at once. False: it is dying, which has been seen to.
+// A stop for job control, which nothing can block, waits until then: here the thread is between two programs, or in front
+// of a call of ours. SIGSTOP is sent once more, unless SIGCONT has ended it already; of a stop that has begun we are told
+// again when we ask.
 bool Job::reach_call_stop(HomeTid tid) {
-    int status = 0;
-    if (!tracee::resume_to_syscall_stop(tid)) return false;
-    if (!tracee::wait_stop(tid, status)) return on_thread_ended(tid, status), false;
-    if (WSTOPSIG(status) == tracee::kSyscallStop) return true;
-    return on_stop(tid, status), false;
+    bool stopped = false, told = false;
+    for (;;) {
+        int status = 0;
+        if (!tracee::resume_to_syscall_stop(tid)) return false;
+        if (!tracee::wait_stop(tid, status)) return on_thread_ended(tid, status), false;
+        if (WSTOPSIG(status) == tracee::kSyscallStop) break;
+        if (tracee::event_of(status) == PTRACE_EVENT_STOP) told = true;
+        else if (tracee::event_of(status) == 0 && WSTOPSIG(status) == SIGSTOP) stopped = true;
+        else return on_stop(tid, status), false;
+    }
+    if (stopped && !continued(tid)) syscall(SYS_tkill, tid.value, SIGSTOP);
+    if (told) tracee::interrupt(tid);
+    return true;
 }
 
 // Has a thread whose signals are blocked make one call, with these registers, which point at a system call instruction.

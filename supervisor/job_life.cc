@@ -59,7 +59,9 @@ void Job::on_exec(HomeTid tid) {
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
     if (!image) return stay_home(*p, {Hold::keep, image.error().what});
     user_regs_struct regs = image->threads.at(0).regs;
-    if (auto placed = place_blob(t, *image, regs); !placed) return stay_home(*p, {Hold::keep, placed.error().what});
+    auto placed = place_blob(t, *image, regs);
+    if (!placed) return stay_home(*p, {Hold::keep, placed.error().what});
+    if (!*placed) return;  // killed meanwhile
     p->program = program_of(pid);
     p->away = true;
     p->image_on_its_way = link_up_;
@@ -84,8 +86,9 @@ Result<Image> Job::capture(Process& p, HomeTid) {
     return capture_exec(p.pid, [&](UniqueFd file, const std::string&) { return register_file(p, std::move(file)); });
 }
 
-// Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot.
-Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
+// Maps the blob by one injected mmap and points the process at it. Signals are blocked until it waits in its slot. False:
+// see make_call.
+Result<bool> Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
     auto offset = tracee::syscall_offset_in_vdso();
     uint64_t vdso = auxv_value(View(image.auxv), AT_SYSINFO_EHDR);
     if (!offset || !vdso) return fail("no vDSO here to make the first call with");
@@ -100,10 +103,8 @@ Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
     injected.orig_rax = ~uint64_t{0};
     injected.rdi = OMX_BLOB_BASE, injected.rsi = OMX_BLOB_BYTES, injected.rdx = PROT_READ | PROT_EXEC;
     injected.r10 = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, injected.r8 = ~uint64_t{0}, injected.r9 = 0;
-    int status = 0;
-    if (!tracee::set_registers(t.tid, injected) || !tracee::single_step(t.tid) || !tracee::wait_stop(t.tid, status) ||
-        !tracee::registers(t.tid, injected))
-        return fail("the process was killed at its exec");
+    if (!make_call(t.tid, injected)) return false;
+    if (!tracee::registers(t.tid, injected)) return fail("the process was killed at its exec");
     auto go_back = [&](std::string why) {
         tracee::set_registers(t.tid, regs);
         tracee::set_signal_mask(t.tid, mask);
@@ -119,7 +120,7 @@ Status Job::place_blob(Thread& t, const Image& image, user_regs_struct regs) {
     injected.rip = blob_address(omx_blob_process_start);
     injected.orig_rax = ~uint64_t{0};
     if (!tracee::set_registers(t.tid, injected)) return fail("the process was killed at its exec");
-    return {};
+    return true;
 }
 
 // What makes a deputy of a captured process: all its memory goes, but for the blob's places, the vDSO (it costs

@@ -29,7 +29,6 @@ bool die_with_supervisor(HomeTid t, bool die) {
 
 bool resume(HomeTid t, int signal) { return request(PTRACE_CONT, t, nullptr, number(signal)); }
 bool resume_to_syscall_stop(HomeTid t, int signal) { return request(PTRACE_SYSCALL, t, nullptr, number(signal)); }
-bool single_step(HomeTid t) { return request(PTRACE_SINGLESTEP, t, nullptr, nullptr); }
 bool listen(HomeTid t) { return request(PTRACE_LISTEN, t, nullptr, nullptr); }
 bool interrupt(HomeTid t) { return request(PTRACE_INTERRUPT, t, nullptr, nullptr); }
 bool registers(HomeTid t, user_regs_struct& r) { return request(PTRACE_GETREGS, t, nullptr, &r); }

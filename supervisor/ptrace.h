@@ -15,7 +15,6 @@ Status seize(HomePid);
 bool die_with_supervisor(HomeTid, bool);
 bool resume(HomeTid, int signal = 0);
 bool resume_to_syscall_stop(HomeTid, int signal = 0);
-bool single_step(HomeTid);
 bool listen(HomeTid);          // stay in a group stop, yet report SIGCONT
 bool interrupt(HomeTid);
 bool registers(HomeTid, user_regs_struct&);
