@@ -121,6 +121,10 @@ public:
         if (!plan) return plan;
         plan->files.assign(files.begin(), files.end());
         plan->has_island = island != nullptr;
+        plan->ours.push_back({places_.landing, places_.landing + places_.landing_bytes});
+        if (island) plan->ours.push_back({OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES});
+        for (const auto& g : image_.regions)
+            if (g.kind == RegionKind::vdso) plan->ours.push_back({g.start, g.end});
         if (island) plan->files.insert(plan->files.end(), {island->code, island->news});
         return plan;
     }

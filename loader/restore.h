@@ -6,6 +6,7 @@
 // guest had it before an exec) and, because the kernel lays out memory by it, with the image's RLIMIT_STACK.
 #pragma once
 #include "loader/image.h"
+#include "loader/proc_view.h"
 #include "loader/stub/plan.h"
 #include "protocol/unique_fd.h"
 #include <optional>
@@ -30,6 +31,7 @@ struct Plan {
     UniqueFd memfd;
     std::vector<int> files;        // borrowed descriptors, in Image::files order, then the island's
     bool has_island = false;
+    std::vector<AddressRange> ours;         // what the guest will have besides the image's, home's vDSO with it
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
 // `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/);

@@ -104,6 +104,8 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::homecoming: return "homecoming";
         case FrameType::ready: return "ready";
         case FrameType::pages: return "pages";
+        case FrameType::proc_ask: return "proc_ask";
+        case FrameType::proc_told: return "proc_told";
     }
     return "unknown";
 }
@@ -456,6 +458,48 @@ Result<PagesFrame> PagesFrame::decode(View body) {
     p.data = in.bytes();
     in.require(p.address <= INT64_MAX - kMaxFrameBytes, "address", "is beyond any memory");
     return in.result(p);
+}
+
+void ProcAsk::encode(Writer& w) const {
+    w.put(pid.value);
+    w.put(task.value);
+    w.put(file);
+    put_flag(w, of_thread);
+    put_flag(w, write);
+    w.put(offset);
+    w.put(bytes);
+    w.bytes(data);
+}
+
+Result<ProcAsk> ProcAsk::decode(View body) {
+    Body in(FrameType::proc_ask, body);
+    ProcAsk a;
+    a.pid = in.pid();
+    a.task = in.tid();
+    a.file = in.get<uint8_t>();
+    a.of_thread = in.flag("of_thread");
+    a.write = in.flag("write");
+    a.offset = in.get<uint64_t>();
+    a.bytes = in.get<uint32_t>();
+    a.data = in.bytes();
+    in.require(a.bytes <= kMaxFrameBytes / 2, "bytes", "is more than a frame holds");
+    return in.result(a);
+}
+
+void ProcTold::encode(Writer& w) const {
+    w.put(error);
+    w.put(written);
+    w.bytes(data);
+}
+
+Result<ProcTold> ProcTold::decode(View body) {
+    Body in(FrameType::proc_told, body);
+    ProcTold t;
+    t.error = in.get<int32_t>();
+    t.written = in.get<uint32_t>();
+    t.data = in.bytes();
+    in.require(t.error >= 0 && t.error <= kGreatestErrno, "error", "is no errno");
+    return in.result(t);
 }
 
 void FileKey::encode(Writer& w) const {

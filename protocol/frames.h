@@ -11,7 +11,7 @@
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 3;
+constexpr uint32_t kProtocolVersion = 4;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -42,6 +42,8 @@ enum class FrameType : uint16_t {
     homecoming = 32,  // node -> home: its image, without the contents of its memory
     ready = 33,       // home -> node: its memory is mapped, send what is in it
     pages = 34,       // node -> home (bulk): contents of its memory
+    proc_ask = 35,    // home -> node: what a file of /proc/PID says there, or is to be told
+    proc_told = 36,   // node -> home: that
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -50,7 +52,7 @@ struct FrameHeader {          // 16 bytes, no padding
     uint32_t length;          // of the body, in bytes
     uint16_t type;            // FrameType
     uint16_t flags;           // must be 0
-    uint64_t id;              // call and reply: which call; file_get and file_data: which request; else 0
+    uint64_t id;              // call and reply: which call; file_*, proc_*: which request; else 0
 };
 static_assert(sizeof(FrameHeader) == 16);
 
@@ -216,6 +218,29 @@ struct PagesFrame {
     void encode_head(Writer&) const;
     View tail() const { return data; }
     static Result<PagesFrame> decode(View);
+};
+
+// About a file of /proc of a guest (loader/proc_view.h has their numbers): its whole text, or so many bytes at an offset.
+// With `data` these are written there. `task` is the process, or one thread of it.
+struct ProcAsk {
+    HomePid pid;
+    HomeTid task;
+    uint8_t file = 0;
+    bool of_thread = false;                // as in /proc/PID/task/TID
+    bool write = false;
+    uint64_t offset = 0;
+    uint32_t bytes = 0;
+    View data;
+    void encode(Writer&) const;
+    static Result<ProcAsk> decode(View);
+};
+// Answers the ProcAsk of that id. error: an errno, or 0. `written` bytes of what was to be written have been.
+struct ProcTold {
+    int32_t error = 0;
+    uint32_t written = 0;
+    View data;
+    void encode(Writer&) const;
+    static Result<ProcTold> decode(View);
 };
 
 // What home knows of a file whose content the node wants (exec images, private mappings).

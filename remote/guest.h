@@ -2,6 +2,7 @@
 // numbers they have here: see life.cc).
 #pragma once
 #include "loader/image.h"
+#include "loader/proc_view.h"
 #include "protocol/marshal.h"
 #include "remote/cpu_timers.h"
 #include "remote/guest_process_memory.h"
@@ -93,6 +94,7 @@ struct GuestProcess {
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
     std::shared_ptr<LazySpace> space = std::make_shared<LazySpace>();
     ProcessMemory memory;
+    std::vector<AddressRange> ours;              // mapped in it, and nothing to the guest
     GuestLane lane;
     std::unique_ptr<Homing> homing;              // it is on its way home
     bool frozen = false;

@@ -59,6 +59,10 @@ void Worker::on_frame(const Frame& f) {
         case FrameType::freeze: return with(&Worker::on_freeze);
         case FrameType::let_come: return with(&Worker::on_let_come);
         case FrameType::ready: return with(&Worker::on_ready);
+        case FrameType::proc_ask: {
+            auto m = ProcAsk::decode(f.body);
+            return m ? on_proc_ask(f.id, *m) : link_ended(m.error());
+        }
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());

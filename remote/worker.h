@@ -12,6 +12,7 @@
 //   cpu_accounts.cc, cpu_timers.cc   CPU time: told, limited, measured by timers
 //   homing.cc   a guest's way home
 //   lanes.cc    guests whose hot calls go home past us
+//   proc_files.cc   what /proc says of guests, for those who read it
 #pragma once
 #include "loader/address_gaps.h"
 #include "loader/guest_capture.h"
@@ -242,6 +243,11 @@ private:
     void look_at_cpu_timers();
     bool answered_here(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
     void after_call(Thread&, const GuestCall&, int64_t result);
+
+    // --- /proc ---
+    void on_proc_ask(uint64_t id, const ProcAsk&);
+    Result<std::string> proc_text(Process&, const ProcAsk&, ProcFile);
+    NodeView view_of(Process&, HomeTid task);
 
     void held_reply(Thread&, const GuestCall&, const Reply&);
 

@@ -1,6 +1,7 @@
 // The job's processes and threads at home, as the supervisor keeps them. Plain records: what happens to them is in
 // job_*.cc, one file per kind of event.
 #pragma once
+#include "loader/proc_view.h"
 #include "protocol/marshal.h"
 #include "supervisor/homecoming.h"
 #include "supervisor/new_program.h"
@@ -23,11 +24,22 @@ struct CallOrigin {
     bool ours() const { return id == 0 && lane == 0; }  // nobody waits for a reply
 };
 
+// It reads or writes a file of /proc about a process that is away; the node has been asked (job_proc.cc).
+struct ProcCall {
+    uint64_t id = 0;                         // of that question
+    ProcPath path;
+    std::optional<uint64_t> offset;          // said by the call; else the file's own is used, and moved
+    bool write = false;
+    UniqueFd file;                           // a copy of the deputy's
+    std::unique_ptr<Arena> arena;            // where the call's buffers are meanwhile
+};
+
 // A call in flight: from its frame to its reply.
 struct ActiveCall {
     CallOrigin from;
     HomeCall call;
     std::unique_ptr<SlotArena> arena;
+    std::optional<ProcCall> proc;            // no deputy is at it, but the node
     unsigned guest_op = 0;                   // index of the guest's call among the slot's operations
     uint16_t restart = 0;                    // see ReplyHead
     bool opened = false;                     // mmap: the process was closed (PR_SET_DUMPABLE, 0), and will be again

@@ -99,10 +99,21 @@ bool may_run_directly(uint32_t nr, const CallArgs&) {
     }
 }
 
+namespace {
+// Of the /proc that has our numbers; another one's are of a namespace that no job leaves home with.
+bool is_in_proc(const struct stat& st) {
+    static const dev_t proc = [] {
+        struct stat root;
+        return stat("/proc", &root) == 0 ? root.st_dev : 0;
+    }();
+    return st.st_dev == proc;
+}
+}  // namespace
+
 DescriptorKind kind_of(int fd) {
     struct stat st;
     if (fstat(fd, &st) != 0) return DescriptorKind::other;  // O_PATH and the like: the kernel's words, from the deputy
-    if (S_ISREG(st.st_mode)) return DescriptorKind::regular;
+    if (S_ISREG(st.st_mode)) return is_in_proc(st) ? DescriptorKind::proc : DescriptorKind::regular;
     if (S_ISFIFO(st.st_mode)) return DescriptorKind::pipe;
     bool harmless = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && (minor(st.st_rdev) == 3 || minor(st.st_rdev) == 5);
     return harmless ? DescriptorKind::harmless_device : DescriptorKind::other;  // null and zero
@@ -111,6 +122,7 @@ DescriptorKind kind_of(int fd) {
 std::optional<int64_t> run_directly(const HomeCall& c, int fd, DescriptorKind kind) {
     switch (kind) {
         case DescriptorKind::regular:
+        case DescriptorKind::proc:
         case DescriptorKind::harmless_device: {
             auto result = call(c.nr, fd, c.deputy);
             return c.nr == SYS_lseek || result >= 0 ? std::optional(result) : unless_odd(result);

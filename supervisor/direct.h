@@ -40,7 +40,8 @@ private:
 // Whether such a call may be worth a look at its descriptor (args[0]) at all.
 bool may_run_directly(uint32_t nr, const CallArgs&);
 // What is behind a descriptor, as far as running calls on it goes.
-enum class DescriptorKind : uint8_t { regular, harmless_device, pipe, other };
+// `proc`: a file of /proc, which may be about a process that is away (job_proc.cc).
+enum class DescriptorKind : uint8_t { regular, proc, harmless_device, pipe, other };
 DescriptorKind kind_of(int fd);
 // Runs it on `fd`, a copy. nullopt: the deputy must run it; nothing has happened.
 std::optional<int64_t> run_directly(const HomeCall&, int fd, DescriptorKind);

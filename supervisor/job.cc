@@ -177,6 +177,10 @@ void Job::on_frame(const Frame& f) {
             auto m = FileGet::decode(f.body);
             return m ? on_file_get(f.id, *m) : link_lost(m.error());
         }
+        case FrameType::proc_told: {
+            auto m = ProcTold::decode(f.body);
+            return m ? on_proc_told(f.id, *m) : link_lost(m.error());
+        }
         case FrameType::ping:
             return link_.send(FrameType::pong, f.id, f.body);
         case FrameType::pong:
@@ -387,6 +391,7 @@ void Job::forget(HomeTid tid) {
     descriptors_.forget(p->pid);
     lanes_.drop_of(p->pid);
     kept_.forget(p->pid);
+    proc_texts_.forget(p->pid);
     processes_.erase(p->pid);
 }
 

@@ -9,6 +9,7 @@
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … and its threads
 //   job_files.cc    files that the node fetches
+//   job_proc.cc     what is read under /proc about processes that are away
 #pragma once
 #include "loader/capture.h"
 #include "loader/image.h"
@@ -21,6 +22,7 @@
 #include "supervisor/job_limits.h"
 #include "supervisor/kept_files.h"
 #include "supervisor/lanes.h"
+#include "supervisor/proc_texts.h"
 #include "supervisor/ptrace.h"
 #include "supervisor/stats.h"
 #include <cstdio>
@@ -203,6 +205,14 @@ private:
     void leave_blob(Thread&);
     bool take_blob_away(Thread&);
 
+    // --- /proc ---
+    std::optional<ProcPath> proc_file_away(int file);
+    bool run_on_proc(Thread&, const CallHead&, const CallOrigin&, View body, int file);
+    void on_proc_told(uint64_t id, const ProcTold&);
+    void read_proc(Thread&, std::optional<std::string_view> node);
+    std::string proc_text(const Thread& reader, const ProcCall&, std::optional<std::string_view> node);
+    void finish_proc_call(Thread&, int64_t result);
+
     // --- files ---
     static Result<UniqueFd> borrow_descriptor(const Thread&, int number);
     Result<FileKey> register_file(const Process&, UniqueFd);
@@ -230,6 +240,8 @@ private:
     std::unordered_map<HomeTid, HomeTid> announced_;           // new task -> the thread whose clone made it
     std::unordered_set<HomeTid> stopped_early_;                // new tasks whose stop came before that news
     KeptFiles kept_;
+    ProcTexts proc_texts_;
+    uint64_t last_proc_call_ = 0;
     std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
     std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone

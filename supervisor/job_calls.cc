@@ -60,6 +60,10 @@ bool stops_its_caller(uint32_t nr) {
     }
 }
 
+bool writes(uint32_t nr) {
+    return nr == SYS_write || nr == SYS_writev || nr == SYS_pwrite64 || nr == SYS_pwritev;
+}
+
 // True while a deputy of it is at any call.
 bool calling(const DeputyProcess& p) {
     return std::ranges::any_of(p.threads, [](auto& t) { return t.second->state == DeputyThread::State::calling; });
@@ -86,7 +90,7 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         (may_block(head->nr, head->args) || head->nr == SYS_rt_sigprocmask))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
-    if (t->state == Thread::State::idle && !t->process->undo && !t->held_reply) return start_call(*t, from, body);
+    if (t->state == Thread::State::idle && !t->process->undo && !t->active_for_guest()) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
     if (may_keep(body.size()))
@@ -143,11 +147,12 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
 // Runs the call right here if that is provably the same. False: nothing has happened, the deputy must run it.
 bool Job::run_by_supervisor(Thread& t, const CallHead& head, const CallOrigin& from, View body) {
     auto& p = *t.process;
-    if (!may_run_directly(head.nr, head.args) || !direct_ || p.identity_changed || p.stopped) return false;
-    if (p.shares_descriptors) return false;
+    if (!may_run_directly(head.nr, head.args)) return false;
+    bool remembered = !p.shares_descriptors;
+    bool allowed = direct_ && remembered && !p.identity_changed && !p.stopped;
     auto number = static_cast<int>(head.args[0]);
-    auto kind = descriptors_.kind(p.pid, number);
-    if (kind == DescriptorKind::other) return false;
+    auto kind = remembered ? descriptors_.kind(p.pid, number) : std::nullopt;
+    if (kind && *kind != DescriptorKind::proc && (!allowed || *kind == DescriptorKind::other)) return false;
     UniqueFd fresh;
     int fd = descriptors_.copy(p.pid, number);
     if (fd < 0) {
@@ -157,10 +162,16 @@ bool Job::run_by_supervisor(Thread& t, const CallHead& head, const CallOrigin& f
     }
     if (!kind) {
         kind = kind_of(fd);
-        if (!changes_descriptors(p)) descriptors_.note(p.pid, number, *kind);
+        if (remembered && !changes_descriptors(p)) descriptors_.note(p.pid, number, *kind);
     }
     // Otherwise it is closed behind the reply.
-    if (fresh && *kind != DescriptorKind::other && !calling(p)) descriptors_.keep(p.pid, number, std::move(fresh));
+    if (allowed && fresh && *kind != DescriptorKind::other && !calling(p))
+        descriptors_.keep(p.pid, number, std::move(fresh));
+    if (*kind == DescriptorKind::proc) {
+        if (run_on_proc(t, head, from, body, fd)) return true;
+        if (writes(head.nr)) return false;             // to many of these only the process itself may write
+    }
+    if (!allowed) return false;
     ActiveCall active{.from = from, .since = steady_clock::now()};
     own_arena_.reset();
     auto call = decode_call(body, own_arena_);
@@ -348,7 +359,7 @@ void Job::refuse_call(Thread& t, const CallHead& head, std::string_view why) {
 }
 
 void Job::run_waiting(Thread& t) {
-    if (t.held_reply) return;  // its call isn't over yet
+    if (t.active_for_guest()) return;  // its call isn't over yet
     if (auto mask = std::exchange(t.new_mask, std::nullopt)) {
         t.trap_blocked = *mask >> (SIGTRAP - 1) & 1;
         return post_ours(t, {op(SYS_rt_sigprocmask, {SIG_SETMASK, own_data(t, &*mask, sizeof *mask), 0, 8})});

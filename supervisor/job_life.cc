@@ -45,6 +45,7 @@ void Job::on_exec(HomeTid tid) {
     p->slots.reset();
     p->homecoming.reset();
     kept_.forget(pid);
+    proc_texts_.forget(pid);
     if (auto other = thread(HomeTid(static_cast<pid_t>(former)))) forget(other->tid);  // at home each has its record
     p->exec_in_progress = p->shares_descriptors = false;
     auto& t = add_thread(*p, tid, 0);

@@ -41,7 +41,8 @@ void Job::keep_result(Thread& t) {
     auto& kept = t.late_reply.emplace();
     kept.nr = active.call.nr;
     Writer w(kept.body);
-    encode_reply(active.call, head_of(t, active), w);
+    // What was asked of the node about another process's memory is read anew, at home.
+    encode_reply(active.call, active.proc ? ReplyHead{-EINTR, 513} : head_of(t, active), w);
 }
 
 // What the call of a thread has brought goes where it belongs, and its registers say so.

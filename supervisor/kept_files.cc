@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <limits.h>
+#include <unistd.h>
 
 namespace omx {
 
@@ -39,6 +41,21 @@ int KeptFiles::find(HomePid pid, const FileKey& key) const {
     if (files == of_.end() || !files->second) return -1;
     auto file = files->second->find(identity(key));
     return file == files->second->end() ? -1 : file->second->get();
+}
+
+std::string KeptFiles::path_of(HomePid pid, uint64_t device, uint64_t inode) const {
+    auto files = of_.find(pid);
+    if (files == of_.end() || !files->second) return {};
+    auto at = files->second->lower_bound({device, inode, INT64_MIN, INT64_MIN, 0});
+    if (at == files->second->end() || std::get<0>(at->first) != device || std::get<1>(at->first) != inode) return {};
+    return link_of_descriptor(at->second->get());
+}
+
+std::string link_of_descriptor(int fd) {
+    std::string path(PATH_MAX, '\0');
+    auto n = readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), path.data(), path.size());
+    path.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    return path;
 }
 
 }  // namespace omx

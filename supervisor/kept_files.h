@@ -3,12 +3,16 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 #include "protocol/frames.h"
 #include "protocol/unique_fd.h"
 
 namespace omx {
+
+// What a descriptor of ours is open on, as the kernel calls it.
+std::string link_of_descriptor(int fd);
 
 class KeptFiles {
 public:
@@ -19,6 +23,8 @@ public:
     void forget(HomePid);
     // -1: not kept.
     int find(HomePid, const FileKey&) const;
+    // What the kernel calls it now, as in /proc/PID/maps. Empty: not kept.
+    std::string path_of(HomePid, uint64_t device, uint64_t inode) const;
 
 private:
     using Identity = std::tuple<uint64_t, uint64_t, int64_t, int64_t, uint64_t>;

@@ -53,7 +53,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 22) {
+    switch (random() % 24) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -92,6 +92,15 @@ bool try_decoders(Random& random) {
         case 19: {
             auto data = noise(random, 200);
             return try_body(PagesFrame{pid(random), random() >> 2, random() % 2 == 0, data}, random);
+        }
+        case 20: {
+            auto data = noise(random, 200);
+            return try_body(ProcAsk{pid(random), tid(random), static_cast<uint8_t>(random()), random() % 2 == 0,
+                                    random() % 2 == 0, random(), static_cast<uint32_t>(random() % 4096), data}, random);
+        }
+        case 21: {
+            auto data = noise(random, 200);
+            return try_body(ProcTold{static_cast<int>(random() % 4096), static_cast<uint32_t>(random()), data}, random);
         }
         default: break;
     }
