@@ -1,5 +1,5 @@
-// Limits that the node's kernel has to keep, because memory and CPU time are used here. Home knows them, changes them by
-// its own rules and answers who asks; what it says is followed here as far as this node lets it: once lowered, a hard
+// Limits that the node's kernel has to keep, because memory and CPU time are used here. Home knows them, changes them
+// by its own rules and answers who asks; what it says is followed here as far as this node lets it: once lowered, a hard
 // limit stays so, even where home's root may raise it again.
 #include "loader/proc_files.h"
 #include "loader/text_scan.h"
@@ -74,8 +74,8 @@ void Worker::follow_limit(Thread& t, const GuestCall& call) {
     if (guests_.process(pid)) limit(pid, resource, wanted->rlim_cur, wanted->rlim_max);
 }
 
-// Home has said how much its process may lock: by its limit, or all if it is privileged. This kernel then decides, if it
-// is allowed to lock that much itself.
+// Home has said how much its process may lock: by its limit, or all if it is privileged. This kernel then decides, if
+// it is allowed to lock that much itself.
 void Worker::finish_lock(Thread& t, const GuestCall& call, const Reply& reply) {
     Reader r(reply.attachment);
     auto most = r.get<uint64_t>();

@@ -69,8 +69,8 @@ Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
                                 home.pid_max, *pid_max));
     if (auto beyond = features_beyond(ours.cpu, home.cpu); !beyond.empty() && !options.ignore_cpu)
         return fail(
-            fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home. Run from the "
-                        "newer machine on the older one",
+            fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home. Run from "
+                        "the newer machine on the older one",
                         beyond));
     return {};
 }

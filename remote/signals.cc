@@ -143,8 +143,8 @@ void Worker::on_delivery(Thread& t, int signal) {
     resume(t, {PTRACE_SINGLESTEP, signal});
 }
 
-// A program may know by other ways than CPUID what home's CPU can do: /proc/cpuinfo, a file, how it was built. What this
-// CPU doesn't know is tried again at home, which then says what it is.
+// A program may know by other ways than CPUID what home's CPU can do: /proc/cpuinfo, a file, how it was built. What
+// this CPU doesn't know is tried again at home, which then says what it is.
 bool Worker::needs_homes_cpu(Thread& t, int signal, const siginfo_t& info) {
     auto& p = *t.process;
     if (signal != SIGILL || info.si_code <= 0 || setup_.lacking.empty() || p.homing || p.killed) return false;
@@ -154,7 +154,8 @@ bool Worker::needs_homes_cpu(Thread& t, int signal, const siginfo_t& info) {
     if (p.memory.read(GuestAddr(reinterpret_cast<uint64_t>(info.si_addr)), bytes) == bytes.size() &&
         bytes == kNeverAnInstruction)
         return false;
-    bring_home(p, fmt::format("an instruction that this node's CPU doesn't know (it lacks {})", setup_.lacking), "SIGILL");
+    auto reason = fmt::format("an instruction that this node's CPU doesn't know (it lacks {})", setup_.lacking);
+    bring_home(p, reason, "SIGILL");
     return true;
 }
 
