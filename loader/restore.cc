@@ -33,7 +33,7 @@ constexpr unsigned char kLandingCode[] = {
     0x0f, 0x05,                 // syscall
     0xf4,                       // hlt
 };
-constexpr uint64_t kFrameAt = 64;
+constexpr uint64_t kSystemCallAt = 5, kFrameAt = 64;
 
 uint64_t page_up(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
 
@@ -122,6 +122,7 @@ public:
         plan->files.assign(files.begin(), files.end());
         plan->has_island = island != nullptr;
         plan->ours.push_back({places_.landing, places_.landing + places_.landing_bytes});
+        plan->system_call = places_.landing + kSystemCallAt;
         if (island) plan->ours.push_back({OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES});
         for (const auto& g : image_.regions)
             if (g.kind == RegionKind::vdso) plan->ours.push_back({g.start, g.end});

@@ -32,6 +32,7 @@ struct Plan {
     std::vector<int> files;        // borrowed descriptors, in Image::files order, then the island's
     bool has_island = false;
     std::vector<AddressRange> ours;         // what the guest will have besides the image's, home's vDSO with it
+    uint64_t system_call = 0;               // a system call instruction that stays in it, whatever it unmaps of its own
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
 // `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/);

@@ -58,7 +58,8 @@ inline constexpr Row memory_rows[] = {
         .because("the memory of a guest is not where its deputy is"),
     row(440, "process_madvise", memory_of, {fd, address, size, num, hex})
         .because("the memory of a guest is not where its deputy is"),
-    row(448, "process_mrelease", memory_of, {fd, hex}).because("the memory of a guest is not where its deputy is"),
+    // Of a process that is about to die: its guest's memory goes by itself.
+    row(448, "process_mrelease", forward, {fd, hex}),
 
     // NUMA: the numbers of memory nodes are home's; a policy is recorded there.
     row(237, "mbind", home, {address, size, num, address, size, hex})

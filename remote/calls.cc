@@ -99,11 +99,7 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
         case Place::both: forward(t, notification, nr, args, true); return;
         case Place::life: return begin_life_call(t, notification, nr, args);
         case Place::home: return go_home_for(t, notification, nr, args, placement.why);
-        case Place::memory_of:
-            if (memory_is_here(t, nr, args)) t.process->listener->proceed(notification);
-            else if (memory_is_anothers(t, nr, args)) lose(*t.process, nr, args, placement.why);
-            else go_home_for(t, notification, nr, args, placement.why);
-            return;
+        case Place::memory_of: return begin_memory_call(t, notification, nr, args, placement.why);
         case Place::deny: return lose(*t.process, nr, args, placement.why);
     }
 }
@@ -115,35 +111,6 @@ void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, cons
     // several ends at home first, so that nobody sees it joined here and alive there.
     if (nr == SYS_exit_group || (nr == SYS_exit && alone)) { t.process->listener->proceed(notification); return; }
     forward(t, notification, nr, args);
-}
-
-// Then the node's kernel does it, by the same numbers. Of other processes only what tells nothing: whether their memory
-// may be read hangs on who they are at home.
-bool Worker::memory_is_here(const Thread& t, uint32_t nr, const CallArgs& args) {
-    auto owner = [&](uint64_t number) {
-        auto other = guests_.thread(HomeTid(static_cast<pid_t>(number)));
-        return other ? other->process : nullptr;
-    };
-    switch (nr) {
-        case SYS_process_vm_readv: case SYS_process_vm_writev:
-            return owner(args[0]) == t.process && t.process->space->empty();
-        case SYS_kcmp: return owner(args[0]) && owner(args[1]);
-        case SYS_get_robust_list: return owner(args[0]) == t.process;
-        default: return false;
-    }
-}
-
-// True if it may concern the memory of another guest: at home its deputy has none.
-bool Worker::memory_is_anothers(const Thread& t, uint32_t nr, const CallArgs& args) {
-    auto is_anothers = [&](uint64_t number) {
-        auto other = guests_.thread(HomeTid(static_cast<pid_t>(number)));
-        return other && other->process != t.process;
-    };
-    switch (nr) {
-        case SYS_process_madvise: case SYS_process_mrelease: return true;      // of a pidfd, which only home can read
-        case SYS_kcmp: return is_anothers(args[0]) || is_anothers(args[1]);
-        default: return is_anothers(args[0]);
-    }
 }
 
 bool Worker::answered_here(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
@@ -212,6 +179,8 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     auto& listener = *t.process->listener;
     if (reply.head.restart) return interrupt_call(t, call, reply.head.restart);
     bool failed = reply.head.result < 0 && reply.head.result > -4096;
+    bool copies = call.nr == SYS_process_vm_readv || call.nr == SYS_process_vm_writev;
+    if (copies && !failed) return finish_memory_copy(t, call);
     if (!failed) after_call(t, call, reply.head.result);
     if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
     else {

@@ -190,7 +190,7 @@ void Worker::finish_clone_if_ready() {
         if (c.args.flags & CLONE_VM) p.space = parent.space;
         p.memory.replaced(p.space);
         if (!setup_.procmap_query) p.memory.never_query();
-        p.ours = parent.ours;
+        p.ours = parent.ours, p.system_call = parent.system_call;
         p.installed =
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
         bool apart = !(c.args.flags & (CLONE_VM | CLONE_FILES));

@@ -95,6 +95,7 @@ struct GuestProcess {
     std::shared_ptr<LazySpace> space = std::make_shared<LazySpace>();
     ProcessMemory memory;
     std::vector<AddressRange> ours;              // mapped in it, and nothing to the guest
+    uint64_t system_call = 0;                    // an instruction there
     GuestLane lane;
     std::unique_ptr<Homing> homing;              // it is on its way home
     bool frozen = false;

@@ -257,10 +257,8 @@ void Worker::collect_pending(Process& p, Image& image) {
 // What only the process itself can ask: where its heap ends, each thread's alternate stack and exit word.
 Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
     auto& image = capture.image;
-    auto vdso = std::ranges::find(image.regions, RegionKind::vdso, &Region::kind);
-    auto offset = system_call_in(our_vdso());  // in every guest
-    if (vdso == image.regions.end() || !offset || !capture.scratch) return fail("it has no vDSO, or no memory");
-    uint64_t instruction = vdso->start + *offset, scratch = capture.scratch;
+    if (!p.system_call || !capture.scratch) return fail("it has no memory that could be written to");
+    uint64_t instruction = p.system_call, scratch = capture.scratch;
     std::array<std::byte, 64> before{};
     p.memory.through(HomeTid(*p.threads.begin()));
     if (p.memory.read(GuestAddr(scratch), before) != before.size()) return fail("its memory can't be read");

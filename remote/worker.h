@@ -12,6 +12,7 @@
 //   cpu_accounts.cc, cpu_timers.cc   CPU time: told, limited, measured by timers
 //   homing.cc   a guest's way home
 //   lanes.cc    guests whose hot calls go home past us
+//   memory_calls.cc   calls on the memory of other guests
 //   proc_files.cc   what /proc says of guests, for those who read it
 #pragma once
 #include "loader/address_gaps.h"
@@ -69,8 +70,6 @@ private:
     bool forward(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, bool both = false);
     void on_reply(uint64_t id, View body);
     void finish_call(Thread&, const GuestCall&, const Reply&);
-    bool memory_is_anothers(const Thread&, uint32_t nr, const CallArgs&);
-    bool memory_is_here(const Thread&, uint32_t nr, const CallArgs&);
     void lose(Process&, uint32_t nr, const CallArgs&, std::string_view why);
     void come_home(Thread&, const GuestCall&, View reason);
     void go_home_for(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, std::string_view why);
@@ -243,6 +242,11 @@ private:
     void look_at_cpu_timers();
     bool answered_here(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
     void after_call(Thread&, const GuestCall&, int64_t result);
+
+    // --- memory of others ---
+    Process* guest_of(uint64_t number);
+    void begin_memory_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, std::string_view why);
+    void finish_memory_copy(Thread&, const GuestCall&);
 
     // --- /proc ---
     void on_proc_ask(uint64_t id, const ProcAsk&);

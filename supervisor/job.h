@@ -9,6 +9,7 @@
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … and its threads
 //   job_files.cc    files that the node fetches
+//   job_memory.cc   whether a guest may reach for another one's memory
 //   job_proc.cc     what is read under /proc about processes that are away
 #pragma once
 #include "loader/capture.h"
@@ -204,6 +205,10 @@ private:
     void go_back(Thread&);
     void leave_blob(Thread&);
     bool take_blob_away(Thread&);
+
+    // --- memory of others ---
+    void start_memory_check(Thread&, const CallHead&, const CallOrigin&);
+    void finish_memory_check(Thread&, ReplyHead);
 
     // --- /proc ---
     std::optional<ProcPath> proc_file_away(int file);

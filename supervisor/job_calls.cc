@@ -118,6 +118,7 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
         case Place::cached:
         case Place::both:
         case Place::life:
+        case Place::memory_of:
             break;
         default:
             return refuse_call(t, *head, placement.why);
@@ -132,10 +133,17 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
             return start_thread_exit(t, *head, from);
         case SYS_mmap:
             return start_mmap(t, *head, from);
+        case SYS_process_vm_readv:
+        case SYS_process_vm_writev:
+        case SYS_get_robust_list:
+            return start_memory_check(t, *head, from);
         case SYS_fork:
         case SYS_vfork:
         case SYS_clone3:
         case SYS_exit_group:
+        case SYS_process_madvise:
+        case SYS_move_pages:
+        case SYS_migrate_pages:
             return refuse_call(t, *head, "the node must not send it");
         default:
             break;
@@ -287,6 +295,10 @@ void Job::collect(Thread& t) {
             return finish_clone_if_ready(t);
         case SYS_mmap:
             return finish_mmap(t, head);
+        case SYS_process_vm_readv:
+        case SYS_process_vm_writev:
+        case SYS_get_robust_list:
+            return finish_memory_check(t, head);
         case SYS_execve:
         case SYS_execveat:
             t.process->exec_in_progress = false;
