@@ -150,6 +150,7 @@ bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallAr
 
 void Worker::on_reply(uint64_t id, View body) {
     auto t = guests_.thread(caller_of(id));
+    if (lost_clones_.erase(id)) return undo_lost_clone(caller_of(id), body);
     if (!t || t->call.id != id) return;                  // it has died meanwhile
     // A stopped thread's memory can be written, a dead one's can't, and its number isn't given to another before we
     // have reaped it: no check of the notification's id is needed before writing.

@@ -99,6 +99,7 @@ void Worker::start_next_clone() {
         if (!clone_) continue;
         // Home needs flags and exit signal only: memory, stack and TLS are the guest's.
         forward(*t, 0, SYS_clone, {clone_->flags});
+        clone_->call = t->call.id;
     }
 }
 
@@ -272,6 +273,14 @@ void Worker::undo_home_clone() {
         link_.send(FrameType::call, ++last_call_ << 32, View(scratch_));
 }
 
+// The answer to a clone whose caller has ended meanwhile: nobody here will ever be the child that home has made.
+void Worker::undo_lost_clone(HomeTid caller, View reply) {
+    GuestProcess nobody;
+    auto answer = apply_reply(reply, SYS_clone, {}, nobody.memory);
+    if (!answer || answer->head.restart || answer->head.result <= 0) return;
+    link_.send(FrameType::undo, 0, UndoFrame{HomePid(static_cast<pid_t>(answer->head.result)), caller});
+}
+
 // A clone has ended one way or another: who waited for it may go on.
 void Worker::clone_over() {
     start_waiting_stubs();
@@ -280,19 +289,23 @@ void Worker::clone_over() {
 
 // A thread has ended: perhaps the one whose clone was on its way, or the one whose number it waits for.
 void Worker::clone_lost_thread(HomeTid tid) {
-    if (!clone_) return;
+    clone_lost_caller(tid);
+    if (clone_ && clone_->waits_for_number && clone_->number == tid)
+        if (auto t = guests_.thread(clone_->caller)) run_clone(*t);
+}
+
+// Killed in the middle, or by an exec, after which somebody else has a leader's number.
+void Worker::clone_lost_caller(HomeTid tid) {
+    std::erase(clones_waiting_, tid);
+    if (!clone_ || clone_->caller != tid) return;
     auto& c = *clone_;
-    if (c.caller == tid) {
-        // Killed in the middle. A child process that was made already goes on: home has it as well.
-        auto child = c.event_child != HomeTid() ? c.event_child : c.stopped_child;
-        OMX_DEBUG("{}: ended during its clone of {}", tid.value, c.number.value);
-        if (child != HomeTid()) kill(child.value, SIGKILL);
-        if (c.number != HomeTid()) undo_home_clone();
-        clone_.reset();
-        return clone_over();
-    }
-    if (c.waits_for_number && c.number == tid)
-        if (auto t = guests_.thread(c.caller)) run_clone(*t);
+    auto child = c.event_child != HomeTid() ? c.event_child : c.stopped_child;
+    OMX_DEBUG("{}: ended during its clone of {}", tid.value, c.number.value);
+    if (child != HomeTid()) kill(child.value, SIGKILL);
+    if (c.number != HomeTid()) undo_home_clone();
+    else if (!c.is_thread) lost_clones_.insert(c.call);
+    clone_.reset();
+    clone_over();
 }
 
 }  // namespace omx

@@ -83,8 +83,10 @@ void Worker::on_exec_event(Thread& t) {
     p.memory.replaced(p.space);
     p.memory.through(leader.tid);
     p.lane = {};
-    for (pid_t tid : threads)
-        if (tid != p.pid.value) clone_lost_thread(HomeTid(tid));
+    for (pid_t tid : threads) {
+        if (tid == p.pid.value) clone_lost_caller(HomeTid(tid));
+        else clone_lost_thread(HomeTid(tid));
+    }
     resume(leader);
 }
 

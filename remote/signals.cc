@@ -87,6 +87,10 @@ void Worker::catch_up(Process& p) {
         else if (clone_) early_signals_.push_back(frame);
     }
     if (std::erase(early_kills_, p.pid)) kill_guest(p);
+    for (auto& frame : std::exchange(early_freezes_, {})) {
+        if (frame.pid == p.pid) on_freeze(frame);
+        else if (clone_) early_freezes_.push_back(frame);
+    }
     if (!clone_) early_kills_.clear();
 }
 
@@ -94,6 +98,7 @@ void Worker::catch_up(Process& p) {
 // comes; so does the deputy's own call, natively.
 void Worker::on_freeze(const FreezeFrame& frame) {
     auto p = guests_.process(frame.pid);
+    if (!p && clone_) early_freezes_.push_back(frame);
     if (!p || p->frozen == frame.frozen) return;
     OMX_DEBUG("{}: {}", p->pid.value, frame.frozen ? "frozen" : "thawed");
     p->frozen = frame.frozen;

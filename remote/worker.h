@@ -27,6 +27,7 @@
 #include "remote/island_state.h"
 #include "remote/stub.h"
 #include <sys/resource.h>
+#include <unordered_set>
 
 namespace omx {
 
@@ -172,6 +173,7 @@ private:
     // --- clones: one at a time (clones.cc) ---
     struct Clone {
         HomeTid caller;
+        uint64_t call = 0;               // id of home's
         uint64_t flags = 0;              // with the exit signal, as home was asked
         bool is_thread = false;
         abi::CloneArgs args{};           // whichever call it was
@@ -196,8 +198,10 @@ private:
     void finish_clone_if_ready();
     void wrong_number(Thread& caller);
     void undo_home_clone();
+    void undo_lost_clone(HomeTid caller, View reply);
     void clone_over();
     void clone_lost_thread(HomeTid);
+    void clone_lost_caller(HomeTid);
 
     // --- exec ---
     void request_exec(Thread&);
@@ -266,9 +270,11 @@ private:
     std::deque<HomePid> stubs_waiting_;                          // images whose files are here, for want of a turn
     std::deque<HomeTid> clones_waiting_;
     std::optional<Clone> clone_;
+    std::unordered_set<uint64_t> lost_clones_;                   // calls whose caller has ended before home's answer
     // What home said to a process that is still being made here: its reply and these cross with its birth.
     std::vector<SignalFrame> early_signals_;
     std::vector<HomePid> early_kills_;
+    std::vector<FreezeFrame> early_freezes_;
     void catch_up(Process&);
     std::unordered_map<HomePid, CpuUse> ended_use_;              // of processes that nobody has waited for yet
     UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at

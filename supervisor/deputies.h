@@ -98,6 +98,7 @@ struct DeputyProcess {
     bool guest_gone = false;
     bool kill_sent = false;
     bool stopped = false;                     // by job control: nothing is run for it (F5)
+    HomeTid unborn_of;                        // whose clone made it, until that one's guest is told: not yet on the node
     bool identity_changed = false;            // its uid, capabilities or limits may differ from the supervisor's (F22)
     std::optional<SignalAction> trap_action;  // its guest's for SIGTRAP, if not the default one
     bool shares_descriptors = false;          // its table is another process's as well: nothing is remembered of it

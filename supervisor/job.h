@@ -69,6 +69,7 @@ private:
     void on_lost(const LostFrame&);
     void on_mask(const MaskFrame&);
     void on_undo(const UndoFrame&);
+    void end_unborn_of(HomeTid parent);
 
     // --- calls ---
     void on_call(const CallOrigin&, View body);
@@ -100,6 +101,10 @@ private:
     void finish_mmap(Thread&, const ReplyHead&);
     void answer_mmap(Thread&, const ReplyHead&);
     void on_new_tracee(HomeTid child);
+    void on_first_stop(HomeTid);
+    void adopt_at_home(HomeTid);
+    static void end_nobodys_child(HomeTid);
+    void end_nobodys_children();
     bool on_blob_trap(Thread&);
     void take_memfd(Thread&, const user_regs_struct&);
     static bool make_room_for_memfd(Thread&, user_regs_struct);

@@ -75,15 +75,16 @@ bool continued(HomeTid tid) {
     std::ifstream file(fmt::format("/proc/{}/status", tid.value));
     uint64_t pending = 0;
     for (std::string line; std::getline(file, line);)
-        if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:")) pending |= strtoull(line.c_str() + 7, nullptr, 16);
+        if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:"))
+            pending |= strtoull(line.c_str() + 7, nullptr, 16);
     return pending >> (SIGCONT - 1) & 1;
 }
 }  // namespace
 
 // To the next stop at a system call, where that is certain to come at once. False: it is dying, which has been seen to.
-// A stop for job control, which nothing can block, waits until then: here the thread is between two programs, or in front
-// of a call of ours. SIGSTOP is sent once more, unless SIGCONT has ended it already; of a stop that has begun we are told
-// again when we ask.
+// A stop for job control, which nothing can block, waits until then: here the thread is between two programs, or in
+// front of a call of ours. SIGSTOP is sent once more, unless SIGCONT has ended it already; of a stop that has begun we
+// are told again when we ask.
 bool Job::reach_call_stop(HomeTid tid) {
     bool stopped = false, told = false;
     for (;;) {

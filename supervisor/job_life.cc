@@ -40,7 +40,11 @@ void Job::on_exec(HomeTid tid) {
     descriptors_.forget(pid);
     lanes_.drop_of(pid);  // what comes over them now is of threads that are no more
     bool was_away = p->away;
-    for (auto& [other, t] : p->threads) threads_.erase(other);
+    for (auto& [other, t] : p->threads) {
+        threads_.erase(other);
+        end_unborn_of(other);
+    }
+    end_nobodys_children();
     p->threads.clear();
     p->slots.reset();
     p->homecoming.reset();
@@ -181,23 +185,53 @@ void Job::start_clone(Thread& t, const CallHead& head, const CallOrigin& from) {
     post(t, ops, true);
 }
 
+namespace {
+bool made_by_a_deputy(HomeTid tid) {
+    user_regs_struct regs;
+    return tracee::registers(tid, regs) && regs.rip - OMX_BLOB_BASE < OMX_BLOB_BYTES;
+}
+}  // namespace
+
+// The first stop of a task. Its parent's news of it may still be on its way, or never come: a thread that is killed then
+// doesn't stop for it any more.
+void Job::on_first_stop(HomeTid tid) {
+    if (!made_by_a_deputy(tid)) return adopt_at_home(tid);
+    stopped_early_.insert(tid);
+    if (announced_.contains(tid)) on_new_tracee(tid);
+}
+
+// A process at home has its own life.
+void Job::adopt_at_home(HomeTid child) {
+    unseen_.erase(child.value);                  // another process has the number now
+    auto p = std::make_unique<Process>();
+    p->pid = HomePid(child.value);
+    p->program = program_of(p->pid);
+    auto& added = *p;
+    processes_[added.pid] = std::move(p);
+    add_thread(added, child, 0).state = Thread::State::idle;
+    tracee::resume(child);
+}
+
+// A deputy's child without a parent, which has been killed in the middle of its clone, or executes another program.
+// Natively it might not have come to be.
+void Job::end_nobodys_child(HomeTid child) {
+    syscall(SYS_tkill, child.value, SIGKILL);
+    tracee::resume(child);
+}
+
+void Job::end_nobodys_children() {
+    auto makes_one = [](auto& t) { return t.second->active && t.second->active->call.nr == SYS_clone; };
+    if (stopped_early_.empty() || std::ranges::any_of(threads_, makes_one)) return;
+    for (auto child : std::exchange(stopped_early_, {})) end_nobodys_child(child);
+}
+
 // A task that a deputy's clone made has come to its first stop, and we know whose child it is.
 void Job::on_new_tracee(HomeTid child) {
     unseen_.erase(child.value);                  // another process has the number now
     auto parent = thread(announced_.at(child));
     announced_.erase(child);
     stopped_early_.erase(child);
-    if (!parent || !parent->process->away) {  // a process at home: it has its own life
-        auto p = std::make_unique<Process>();
-        p->pid = HomePid(child.value);
-        if (parent) p->program = parent->process->program;
-        auto& added = *p;
-        processes_[added.pid] = std::move(p);
-        add_thread(added, child, 0).state = Thread::State::idle;
-        tracee::resume(child);
-        return;
-    }
-    OMX_CHECK(parent->active, "a deputy's clone was reported");
+    if (!parent || !parent->active || parent->active->call.nr != SYS_clone) return end_nobodys_child(child);
     unblock_after_call(*parent, child);
     if (parent->active->child_slot) {
         auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
@@ -216,6 +250,7 @@ void Job::on_new_tracee(HomeTid child) {
             descriptors_.forget(parent->process->pid);
         }
         p->away = true;
+        p->unborn_of = parent->tid;
         auto& added = *p;
         processes_[added.pid] = std::move(p);
         kept_.inherit(parent->process->pid, added.pid);
@@ -236,6 +271,7 @@ void Job::finish_clone_if_ready(Thread& parent) {
     if (result > 0) {
         auto child = thread(HomeTid(static_cast<pid_t>(result)));
         if (!child || child->state == Thread::State::preparing) return;
+        child->process->unborn_of = HomeTid();
     } else if (parent.active->child_slot) {
         parent.process->slots->give_back(*parent.active->child_slot);
     }

@@ -69,18 +69,14 @@ void Job::on_clone_event(HomeTid parent) {
     unsigned long child = 0;
     tracee::event_message(parent, child);
     HomeTid made(static_cast<pid_t>(child));
-    announced_[made] = parent;
+    if (!thread(made)) announced_[made] = parent;
     tracee::resume(parent);
     if (stopped_early_.contains(made)) on_new_tracee(made);
 }
 
 void Job::on_event_stop(HomeTid tid, int status) {
     auto t = thread(tid);
-    if (!t) {  // a new task; its parent's event may still be on its way
-        stopped_early_.insert(tid);
-        if (announced_.contains(tid)) on_new_tracee(tid);
-        return;
-    }
+    if (!t) return on_first_stop(tid);
     if (!t->forced.empty()) return run_forced(*t);
     int signal = WSTOPSIG(status);
     bool group_stop = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
@@ -145,6 +141,8 @@ void Job::on_thread_ended(HomeTid tid, int) {
     stopped_early_.erase(tid);
     auto parent = undoer_of(tid);
     forget(tid);
+    end_unborn_of(tid);
+    end_nobodys_children();
     if (parent) reap_unseen(*parent);
 }
 

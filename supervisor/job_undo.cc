@@ -28,8 +28,8 @@ void Job::on_undo(const UndoFrame& frame) {
     auto child = process(frame.pid);
     auto caller = thread(frame.caller);
     if (!child || !child->away || child->ending || child->guest_gone) return;
-    bool can = caller && caller->state == Thread::State::idle && !caller->process->undo && caller->process != child &&
-               child->held.empty();
+    bool can = caller && caller->state == Thread::State::idle && !caller->process->undo && !caller->process->ending &&
+               caller->process != child && child->held.empty();
     if (!can) {                                // the caller is dying, or somebody has killed the child
         child->guest_gone = true;
         return child->held.empty() ? end_like_guest(*child, 0) : release_held(*child);
@@ -37,6 +37,20 @@ void Job::on_undo(const UndoFrame& frame) {
     caller->process->undo = {.child = child->pid, .caller = caller->tid, .stopped = {}};
     child->ending = child->guest_gone = true;
     syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
+}
+
+// A thread that has ended in the middle of its clone is told nothing any more, and the node never hears of the child.
+// Natively it might not have come to be: it goes before it has run.
+void Job::end_unborn_of(HomeTid parent) {
+    std::vector<Process*> unborn;
+    for (auto& [pid, p] : processes_)
+        if (p->unborn_of == parent) unborn.push_back(p.get());
+    for (auto p : unborn) {
+        p->unborn_of = HomeTid();
+        p->ending = p->guest_gone = true;
+        if (!p->held.empty()) release_held(*p);
+        else syscall(SYS_tkill, p->pid.value, SIGKILL);
+    }
 }
 
 Job::Process* Job::undoer_of(HomeTid child) {

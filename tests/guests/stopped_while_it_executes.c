@@ -1,5 +1,5 @@
-// Job control around an execve: a stop that comes at any moment of it is told to the parent, lasts until SIGCONT, and the
-// program that was executed goes on behind it.
+// Job control around an execve: a stop that comes at any moment of it is told to the parent, lasts until SIGCONT, and
+// the program that was executed goes on behind it.
 #include "guest.h"
 
 enum { kRounds = 120 };
