@@ -264,17 +264,20 @@ void Worker::on_lane_exit(Thread& t, uint64_t notification) {
     if (!read_object(p.memory, OMX_ISLAND_DATA, lane)) return;
     if (lane.broken) return link_ended({fmt::format("the lane of guest {} is broken", p.pid.value), EPROTO});
     t.lane_exit = LaneExit{.notification = notification, .link_frames = lane.link_frames};
-    let_out(t);
+    leaving_.push_back(t.tid);
+    let_out_who_waits();
 }
 
-// Everything that home said before its answer comes first.
-void Worker::let_out(Thread& t) {
+// Everything that home said before its answer comes first. False: not yet.
+bool Worker::let_out(Thread& t) {
     auto& exit = *t.lane_exit;
-    if (exit.answered || exit.link_frames > link_.counters().frames_in) return;
+    if (exit.answered) return true;
+    if (exit.link_frames > link_.counters().frames_in) return false;
     exit.answered = true;
     hold_nothing_back(t);
     tracee::interrupt(t.tid);
     t.process->listener->answer(exit.notification, 0);
+    return true;
 }
 
 // Its call is over: signals that waited for that are sent again.
@@ -290,9 +293,10 @@ void Worker::hold_nothing_back(Thread& t) {
 
 void Worker::let_out_who_waits() {
     news_->link_frames = link_.counters().frames_in;
-    for (auto& [pid, p] : guests_.processes())
-        for (pid_t tid : p->threads)
-            if (auto t = guests_.thread(HomeTid(tid)); t->lane_exit) let_out(*t);
+    std::erase_if(leaving_, [this](HomeTid tid) {
+        auto t = guests_.thread(tid);
+        return !t || !t->lane_exit || let_out(*t);
+    });
 }
 
 // Our interrupt has stopped it: the way out is done, sites are rewritten, and home learns that its signals are here.

@@ -88,7 +88,7 @@ private:
     bool island_holds_back(Thread&, int signal, const siginfo_t&);
     void on_lane_exit(Thread&, uint64_t notification);
     bool returned_into_site(Thread&);
-    void let_out(Thread&);
+    bool let_out(Thread&);
     void hold_nothing_back(Thread&);
     void let_out_who_waits();
     void on_lane_stop(Thread&);
@@ -285,6 +285,7 @@ private:
     UniqueFd island_code_, island_news_;                         // mapped by every guest
     omx_news* news_ = nullptr;                                   // the latter, here
     uint64_t last_lane_ = 0;
+    std::vector<HomeTid> leaving_;                               // on their way out of their islands
     std::vector<HomePid> sending_;                               // whose pages are on their way home
     // What of shared memory, by inode, has gone home with one of those who share it, until the last of them has.
     std::unordered_map<uint64_t, AddressGaps> shared_sent_;

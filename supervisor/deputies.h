@@ -65,6 +65,7 @@ struct DeputyThread {
     unsigned slot = 0;
     std::optional<ActiveCall> active;
     std::optional<std::pair<CallOrigin, Bytes>> waiting;  // a call that came before the thread was ready
+    HomeTid made_by;                                       // whose clone waits until it is ready
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
     std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call
@@ -120,6 +121,7 @@ struct DeputyProcess {
         std::vector<std::pair<HomeTid, int>> stopped;      // threads that must not see it end, and their stops
     };
     std::optional<Undo> undo;
+    HomePid undone_by;                        // it is that child
     std::unique_ptr<Homecoming> homecoming;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };

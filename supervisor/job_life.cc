@@ -257,6 +257,7 @@ void Job::on_new_tracee(HomeTid child) {
         added.trap_action = parent->process->trap_action;
         auto& t = add_thread(added, child, 0);
         t.state = Thread::State::preparing;
+        t.made_by = parent->tid;
         t.trap_blocked = parent->trap_blocked;
         tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
@@ -354,10 +355,7 @@ void Job::thread_ready(Thread& t) {
     if (!p.emptying.empty()) post_ours(t, std::exchange(p.emptying, {}));
     if (!t.forced.empty()) tracee::interrupt(t.tid);
     if (t.state == Thread::State::idle) run_waiting(t);
-    for (auto& [tid, other] : threads_)  // its parent's reply may have waited for it
-        if (other->active && other->active->call.nr == SYS_clone) {
-            finish_clone_if_ready(*other);
-        }
+    if (auto maker = thread(t.made_by)) finish_clone_if_ready(*maker);
 }
 
 // ---- the end of a thread ----

@@ -132,8 +132,7 @@ void Job::on_exit_event(HomeTid tid) {
 // Whoever made it gets its number all the same: a child may be killed at any time.
 void Job::died_before_it_was_ready(Thread& t) {
     t.state = Thread::State::ended;
-    for (auto& [tid, other] : threads_)
-        if (other->active && other->active->call.nr == SYS_clone) finish_clone_if_ready(*other);
+    if (auto maker = thread(t.made_by)) finish_clone_if_ready(*maker);
 }
 
 void Job::on_thread_ended(HomeTid tid, int) {

@@ -36,6 +36,7 @@ void Job::on_undo(const UndoFrame& frame) {
     }
     caller->process->undo = {.child = child->pid, .caller = caller->tid, .stopped = {}};
     child->ending = child->guest_gone = true;
+    child->undone_by = caller->process->pid;
     syscall(SYS_pidfd_send_signal, child->pidfd.get(), SIGKILL, nullptr, 0);
 }
 
@@ -54,9 +55,9 @@ void Job::end_unborn_of(HomeTid parent) {
 }
 
 Job::Process* Job::undoer_of(HomeTid child) {
-    for (auto& [pid, p] : processes_)
-        if (p->undo && !p->undo->reaping && p->undo->child.value == child.value) return p.get();
-    return nullptr;
+    auto c = process(HomePid(child.value));
+    auto p = c ? process(c->undone_by) : nullptr;
+    return p && p->undo && !p->undo->reaping && p->undo->child == c->pid ? p : nullptr;
 }
 
 // The child is held at its exit: it can't be waited for yet.
