@@ -22,7 +22,7 @@ inline constexpr Row process_rows[] = {
     row(58, "vfork", life).because("deputy and guest get a child each, with one number"),
     row(59, "execve", life, {path, texts, texts}).blocking()
         .because("the deputy executes the file; the new image is sent to the node"),
-    row(60, "exit", life, {num}).because("the deputy's thread ends first, then the guest's"),
+    row(60, "exit", life, {num}).because("the deputy's thread ends ahead of all that comes behind"),
     row(231, "exit_group", life, {num}).because("the guest ends first, then the deputy with the same status"),
     row(322, "execveat", life, {dirfd, path, texts, texts, at_flags}).blocking()
         .because("the deputy executes the file; the new image is sent to the node"),

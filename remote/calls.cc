@@ -86,7 +86,12 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     }
     GuestCall call{.notification = notification, .nr = nr, .args = args};
     if (signal_comes_first(t, call)) return interrupt_call(t, call, abi::kErestartNoIntr);
-    if (placement.place != Place::local) tell_mask(t);
+    if (nr == SYS_rt_sigprocmask && mask_stays_here(t, args)) {
+        t.process->listener->proceed(notification);
+        return;
+    }
+    bool ends = nr == SYS_exit || nr == SYS_exit_group;
+    if (placement.place != Place::local && !(ends && hides_from_signals(t))) tell_mask(t);
     switch (placement.place) {
         case Place::local: t.process->listener->proceed(notification); return;
         case Place::cached:
@@ -107,10 +112,19 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
 void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
     bool alone = guests_.living(*t.process) <= 1;
     if (nr == SYS_exit) t.exiting = true;
+    bool ends_process = nr == SYS_exit_group || (nr == SYS_exit && alone);
     // The end of a process is native: home hears of it when nothing of the guest runs any more (F11). One thread of
-    // several ends at home first, so that nobody sees it joined here and alive there.
-    if (nr == SYS_exit_group || (nr == SYS_exit && alone)) { t.process->listener->proceed(notification); return; }
+    // several is told without waiting: whatever its joiner does at home comes behind that, and home lets it end first.
+    if (nr == SYS_exit && !ends_process) tell_exit(t.tid, args[0]);
+    if (nr == SYS_exit || ends_process) { t.process->listener->proceed(notification); return; }
     forward(t, notification, nr, args);
+}
+
+void Worker::tell_exit(HomeTid tid, uint64_t status) {
+    GuestProcess nobody;
+    scratch_.clear();
+    Writer w(scratch_);
+    if (encode_call(tid, SYS_exit, {status}, nobody.memory, w)) link_.send(FrameType::call, 0, View(scratch_));
 }
 
 bool Worker::answered_here(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
@@ -183,7 +197,7 @@ void Worker::finish_call(Thread& t, const GuestCall& call, const Reply& reply) {
     bool copies = call.nr == SYS_process_vm_readv || call.nr == SYS_process_vm_writev;
     if (copies && !failed) return finish_memory_copy(t, call);
     if (!failed) after_call(t, call, reply.head.result);
-    if (call.nr == SYS_exit || (call.both && !failed)) listener.proceed(call.notification);
+    if (call.both && !failed) listener.proceed(call.notification);
     else {
         if (t.site_to_rewrite) tracee::interrupt(t.tid);      // at the stop its site is rewritten
         listener.answer(call.notification, reply.head.result);

@@ -85,7 +85,7 @@ void Worker::request_clone(Thread& t) {
     if (c->args.set_tid_size)
         return go_home_for(t, 0, SYS_clone, asked, "set_tid chooses a number that home must agree with");
     if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
-    tell_mask(t);
+    if (!hides_from_signals(t)) tell_mask(t);
     clones_waiting_.push_back(t.tid);
     start_next_clone();
 }
@@ -266,11 +266,7 @@ void Worker::undo_home_clone() {
     if (!c.is_thread && (c.args.flags & CLONE_PARENT))
         return link_.send(FrameType::gone, 0, GoneFrame{.pid = child});
     if (!c.is_thread) return link_.send(FrameType::undo, 0, UndoFrame{child, c.caller});
-    GuestProcess nobody;
-    scratch_.clear();
-    Writer w(scratch_);
-    if (encode_call(c.number, SYS_exit, {0}, nobody.memory, w))
-        link_.send(FrameType::call, ++last_call_ << 32, View(scratch_));
+    tell_exit(c.number, 0);
 }
 
 // The answer to a clone whose caller has ended meanwhile: nobody here will ever be the child that home has made.

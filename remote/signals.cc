@@ -19,6 +19,10 @@ namespace {
 constexpr int kFirstRealTime = 32;
 constexpr uint64_t bit(int signal) { return uint64_t{1} << (signal - 1); }
 constexpr uint64_t kNeverBlocked = bit(SIGKILL) | bit(SIGSTOP);
+// Signals 32 and 33 are the C library's own. No program's mask has them, unless it is made by hand; glibc's last mask of
+// a thread doesn't have the second.
+constexpr int kChangesIds = 33;
+bool is_a_librarys(uint64_t mask) { return (mask | bit(kChangesIds)) == ~kNeverBlocked; }
 
 // What pid 1 of this namespace sent, and nobody else does: guests' own kill goes home.
 bool ours(const siginfo_t& info) { return (info.si_code == SI_USER || info.si_code == SI_TKILL) && info.si_pid == 1; }
@@ -204,6 +208,21 @@ void Worker::on_sigreturn(Thread& t) {
     forward(t, 0, SYS_rt_sigprocmask, {SIG_SETMASK, at.value, 0, sizeof mask});
 }
 
+// A C library, or a language's runtime, blocks every signal, its own too, while it makes a thread or a process or ends
+// one, and then puts back the mask that was there. Nobody looks at pending signals or waits for one in between, so home
+// needs no word of it: what comes meanwhile is pending here, and handled at the end. A mask that a program has chosen
+// is told (F2).
+bool Worker::hides_from_signals(const Thread& t) { return is_a_librarys(t.mask); }
+
+// True: the node's kernel does this rt_sigprocmask alone. A lane's calls would not tell the mask.
+bool Worker::mask_stays_here(Thread& t, const CallArgs& args) {
+    if (args[3] != sizeof(uint64_t) || t.process->lane.state == GuestLane::State::on) return false;
+    auto mask = mask_to_be(t, args);
+    if (!mask || (*mask != t.mask_at_home && !is_a_librarys(*mask)) || (t.mask_at_home & ~*mask)) return false;
+    t.mask = *mask;
+    return true;
+}
+
 // Blocking more needs no answer: the link keeps the order.
 void Worker::tell_mask(Thread& t) {
     if (t.mask == t.mask_at_home) return;
@@ -213,14 +232,22 @@ void Worker::tell_mask(Thread& t) {
 
 // Home's half has made this rt_sigprocmask, and ours follows.
 void Worker::follow_mask(Thread& t, const CallArgs& args) {
+    if (auto mask = mask_to_be(t, args)) t.mask = t.mask_at_home = *mask;
+}
+
+// By the arguments of an rt_sigprocmask. nullopt: it doesn't set it.
+std::optional<uint64_t> Worker::mask_to_be(Thread& t, const CallArgs& args) {
     uint64_t set = 0;
     GuestAddr at(args[1]);
-    if (at.null() || t.process->memory.read(at, std::as_writable_bytes(std::span(&set, 1))) != sizeof set) return;
-    if (args[0] == SIG_BLOCK) t.mask |= set;
-    else if (args[0] == SIG_UNBLOCK) t.mask &= ~set;
-    else t.mask = set;
-    t.mask &= ~kNeverBlocked;
-    t.mask_at_home = t.mask;
+    auto& memory = t.process->memory;
+    memory.through(t.tid);
+    if (at.null() || memory.read(at, std::as_writable_bytes(std::span(&set, 1))) != sizeof set) return std::nullopt;
+    switch (static_cast<int>(args[0])) {
+        case SIG_BLOCK: return (t.mask | set) & ~kNeverBlocked;
+        case SIG_UNBLOCK: return t.mask & ~set;
+        case SIG_SETMASK: return set & ~kNeverBlocked;
+        default: return std::nullopt;
+    }
 }
 
 // ---- stops of ours ----

@@ -67,6 +67,7 @@ private:
     void call_over(Thread&);
     bool take_notification(Listener&);
     void begin_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
+    void tell_exit(HomeTid, uint64_t status);
     void begin_life_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
     bool forward(Thread&, uint64_t notification, uint32_t nr, const CallArgs&, bool both = false);
     void on_reply(uint64_t id, View body);
@@ -219,6 +220,9 @@ private:
     static void begin_again_what_never_began(Thread&);
     void on_sigreturn(Thread&);
     void tell_mask(Thread&);
+    static bool hides_from_signals(const Thread&);
+    static bool mask_stays_here(Thread&, const CallArgs&);
+    static std::optional<uint64_t> mask_to_be(Thread&, const CallArgs&);
     static void follow_mask(Thread&, const CallArgs&);
     void on_interrupted(Thread&);
     void interrupt_call(Thread&, const GuestCall&, int restart_class);

@@ -95,6 +95,7 @@ private:
     Result<bool> place_blob(Thread&, const Image&, user_regs_struct);
     static std::vector<SlotOp> emptying(const Image&);
     void start_clone(Thread&, const CallHead&, const CallOrigin&);
+    void see_it_end(HomeTid);
     void start_thread_exit(Thread&, const CallHead&, const CallOrigin&);
     void say_what_it_may_lock(Thread&, const CallHead&, const CallOrigin&);
     void start_mmap(Thread&, const CallHead&, const CallOrigin&, bool opened = false);

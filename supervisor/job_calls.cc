@@ -80,6 +80,7 @@ bool changes_descriptors(const DeputyProcess& p) {
 void Job::on_call(const CallOrigin& from, View body) {
     auto head = peek_call(body);
     if (!head) return link_lost(head.error());
+    if (from.ours() && head->nr != SYS_exit) return link_lost({"a call without a number"});
     auto t = thread(head->tid);
     if (auto lane = lanes_.find(from.lane); t && lane && lane->process != t->process->pid)
         return link_lost({fmt::format("thread {} called over another process's lane", head->tid.value)});
@@ -107,10 +108,11 @@ bool Job::may_keep(size_t bytes) {
 
 void Job::start_call(Thread& t, const CallOrigin& from, View body) {
     auto head = peek_call(body);
-    stats_.round_trips++;
     if (from.lane) stats_.calls_over_lanes++;
     auto& count = stats_.calls[head->nr];
-    count.count++, count.forwarded++, count.bytes_out += body.size() + sizeof(FrameHeader);
+    bool told = from.ours();
+    (told ? count.told : stats_.round_trips)++;
+    count.count++, count.forwarded += !told, count.bytes_out += body.size() + sizeof(FrameHeader);
     auto placement = place_of(head->nr, head->args);
     switch (placement.place) {
         case Place::forward:

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -363,10 +364,24 @@ void Job::thread_ready(Thread& t) {
 void Job::start_thread_exit(Thread& t, const CallHead& head, const CallOrigin& from) {
     ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
-    if (setup_.trace_file) active.text = fmt::format("exit({})", head.args[0]);
+    if (setup_.trace_file) trace(t.tid, fmt::format("exit({})", head.args[0]), head.nr, 0, "deputy");
     t.active = std::move(active);
     t.exit_expected = true;
-    post(t, {op(SYS_exit, {head.args[0]})}, true);  // the reply leaves at its exit event
+    auto tid = t.tid;
+    post(t, {op(SYS_exit, {head.args[0]})}, true);
+    see_it_end(tid);
+}
+
+// Its guest doesn't wait for that: what comes next must find it ended (C1). Not if it stops first, for whatever reason.
+void Job::see_it_end(HomeTid tid) {
+    auto busy = [](Thread* t) {
+        return t && t->state == Thread::State::calling && !t->process->stopped && t->process->held.empty();
+    };
+    int status = 0;
+    while (busy(thread(tid)) && waitpid(tid.value, &status, __WALL) == tid.value) {
+        if (WIFSTOPPED(status)) on_stop(tid, status);
+        else on_thread_ended(tid, status);
+    }
 }
 
 // ---- memory ----

@@ -126,7 +126,6 @@ void Job::on_exit_event(HomeTid tid) {
     t->state = Thread::State::ended;
     if (auto parent = undoer_of(tid)) hold_waiting_threads(*parent);
     tracee::resume(tid);
-    if (t->active_for_guest() && t->active->call.nr == SYS_exit) reply(*t, {0, 0});
 }
 
 // Whoever made it gets its number all the same: a child may be killed at any time.
