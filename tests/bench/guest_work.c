@@ -9,30 +9,14 @@
 //   elapsed N COMMAND…     runs it N times: how long each took, with pauses (runs outside the job)
 //   block                  one read of standard input, however long it takes
 #define _GNU_SOURCE
+#include "times.h"
 #include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-static int ascending(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-static void report(int64_t *ns, int n) {
-    qsort(ns, (size_t)n, sizeof *ns, ascending);
-    printf("{\"p50_us\": %.3f, \"p99_us\": %.3f, \"min_us\": %.3f}\n", ns[n / 2] / 1e3, ns[n * 99 / 100] / 1e3, ns[0] / 1e3);
-}
 static int feed(void) {
     static unsigned char b[251 * 16];
     for (size_t i = 0; i < sizeof b; i++) b[i] = i % 251;
@@ -47,8 +31,7 @@ static int read1(int n) {
         if (read(0, &b, 1) != 1 || b != (i + 500) % 251) return 2;
         if (i >= 0) ns[i] = now_ns() - t;
     }
-    report(ns, n);
-    return 0;
+    return report(ns, n);
 }
 static int openclose(int n, const char *path) {
     int64_t *ns = malloc((size_t)n * sizeof *ns);
@@ -58,8 +41,7 @@ static int openclose(int n, const char *path) {
         if (fd < 0 || close(fd) != 0) return 2;
         ns[i] = (now_ns() - t) / 2;
     }
-    report(ns, n);
-    return 0;
+    return report(ns, n);
 }
 static int local(int n) {
     char *m = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -112,8 +94,7 @@ static int elapsed(int n, char **command) {
         ns[i] = now_ns() - t;
         usleep(300000);     // not waiting for an event: the next job comes some time after this one
     }
-    report(ns, n);
-    return 0;
+    return report(ns, n);
 }
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";

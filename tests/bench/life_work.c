@@ -3,38 +3,21 @@
 //   threads N              N times pthread_create and join
 //   forks N                N times fork, _exit, waitpid
 //   forkers P N            P processes that do that at once: how many forks a second they all make
-//   callers T N MS         T threads that make N calls each, which last MS milliseconds at home (0: that do nearly nothing)
+//   callers T N MS         T threads that make N calls each, which last MS milliseconds at home (0: next to nothing)
 //   beside N BLOCKED        N calls while another thread waits, in a read (BLOCKED) or for a mutex
 //   handle N WAIT          handles N signals that say when they were sent: while it computes, or (WAIT) is paused
 //   signal N COMMAND…      runs it and sends it N signals, each after the last was handled (runs outside the job)
 //   idle N                 N programs executed by one, each blocked in a read; says so by one line when all of them are
 #define _GNU_SOURCE
+#include "times.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-static int ascending(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-static int report(int64_t *ns, int n) {
-    qsort(ns, (size_t)n, sizeof *ns, ascending);
-    printf("{\"p50_us\": %.3f, \"p99_us\": %.3f, \"min_us\": %.3f}\n", ns[n / 2] / 1e3, ns[n * 99 / 100] / 1e3, ns[0] / 1e3);
-    return 0;
-}
 static int64_t *times(int n) { return malloc((size_t)(n + 1) * sizeof(int64_t)); }
 
 static void *nothing(void *arg) { return arg; }
