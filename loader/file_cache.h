@@ -24,18 +24,21 @@ private:
 // A connected pair (SOCK_SEQPACKET): .first for the daemon, .second for the worker.
 Result<std::pair<UniqueFd, UniqueFd>> cache_socketpair();
 
-// The worker's side; blocking, one request at a time.
+// The worker's side; blocking, one request at a time, but for what is stored.
 class CacheClient {
 public:
     explicit CacheClient(UniqueFd socket);
     // The sealed memfd of that content, or an invalid fd when the cache does not hold it.
     Result<UniqueFd> find(const FileKey&);
-    // Hands over a freshly filled memfd; gives back the canonical sealed one (another home's equal file, perhaps).
-    // It must have been made with MFD_ALLOW_SEALING, have exactly key.bytes, and not be mapped writable any more.
-    // What is not cacheable or too big for the cache comes back sealed all the same, but nobody else will find it.
-    Result<UniqueFd> store(const FileKey&, UniqueFd content);
+    // Hands over a freshly filled memfd: it must have been made with MFD_ALLOW_SEALING, have exactly key.bytes, and not
+    // be mapped writable any more. The daemon seals and hashes it while we go on.
+    Status begin_store(const FileKey&, const UniqueFd& content);
+    // Waits for the answer to the oldest of those: the canonical sealed memfd (another home's equal file, perhaps). What
+    // is not cacheable or too big for the cache comes back sealed all the same, but nobody else will find it.
+    Result<UniqueFd> finish_store();
 private:
     UniqueFd socket_;
+    unsigned storing_ = 0;             // not finished: their answers come before all others
 };
 
 }  // namespace omx

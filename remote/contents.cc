@@ -20,8 +20,7 @@ Result<UniqueFd> fresh_memfd() {
 // what others map (kernels before 6.7 refuse even read-only shared mappings of a sealed file opened for writing).
 Result<UniqueFd> seal(UniqueFd file) {
     constexpr int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-    bool is_sealed = fcntl(file.get(), F_GET_SEALS) == seals;              // by the cache, before it gave up
-    if (!is_sealed && fcntl(file.get(), F_ADD_SEALS, seals) < 0) return fail_errno("sealing a memfd");
+    if (fcntl(file.get(), F_ADD_SEALS, seals) < 0) return fail_errno("sealing a memfd");
     UniqueFd reader(open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (!reader) return fail_errno("opening a memfd read-only");
     return reader;
@@ -131,29 +130,15 @@ void Contents::fail_all(Fetch& f, const Error& why) {
 }
 
 // A file that turned out shorter than its key says has changed since: it is used as it came, but never found again.
+// Nobody waits for the cache, which makes of it what it can: hashing takes as long as a fast network.
 Result<SharedFd> Contents::sealed(const FileKey& key, UniqueFd file, bool complete) {
-    bool lasting = key.cacheable && complete;
-    auto reader = lasting ? stored(key, file) : UniqueFd();
-    if (!reader) {
-        auto own = seal(std::move(file));
-        if (!own) return std::unexpected(own.error());
-        reader = std::move(*own);
-    }
-    auto shared = std::make_shared<const UniqueFd>(std::move(reader));
-    if (lasting) remember(key, shared);
+    auto reader = seal(std::move(file));
+    if (!reader) return std::unexpected(reader.error());
+    auto shared = std::make_shared<const UniqueFd>(std::move(*reader));
+    if (!key.cacheable || !complete) return shared;
+    if (cache_ && !cache_->begin_store(key, *shared)) cache_.reset();      // the daemon is gone: do without
+    remember(key, shared);
     return shared;
-}
-
-// The cache's own descriptor of that content. Invalid: it can't keep it (no descriptor left, no memory), or has gone;
-// then ours will do, for this worker alone.
-UniqueFd Contents::stored(const FileKey& key, const UniqueFd& file) {
-    if (!cache_) return {};
-    UniqueFd copy(fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy) return {};
-    auto kept = cache_->store(key, std::move(copy));
-    if (kept) return std::move(*kept);
-    OMX_DEBUG("file cache: {}", kept.error().what);
-    return {};
 }
 
 Result<UniqueFd> sealed_zeroes(uint64_t bytes) {

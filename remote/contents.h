@@ -37,7 +37,6 @@ private:
     void finish(Fetch&);
     void fail_all(Fetch&, const Error&);
     Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
-    UniqueFd stored(const FileKey&, const UniqueFd&);
 
     Link& link_;
     std::optional<CacheClient> cache_;

@@ -73,7 +73,8 @@ struct Worker {
     }
     Result<UniqueFd> find(const FileKey& k) { return served([&] { return client->find(k); }); }
     Result<UniqueFd> store(const FileKey& k, UniqueFd fd) {
-        return served([&] { return client->store(k, std::move(fd)); });
+        REQUIRE(client->begin_store(k, fd));
+        return served([&] { return client->finish_store(); });
     }
     std::string refusal(const FileKey& k, UniqueFd fd) {
         auto stored = store(k, std::move(fd));
@@ -322,5 +323,17 @@ TEST_CASE("file cache client: a daemon that is gone is an error, not a signal") 
     CacheClient client(std::move(ends->second));
     ends->first.reset();
     CHECK_FALSE(client.find(key(1, 1)));
-    CHECK_FALSE(client.store(key(1, 1), memfd("x")));
+    CHECK_FALSE(client.begin_store(key(1, 1), memfd("x")));
+}
+
+TEST_CASE("file cache client: nobody waits for what is stored, and its answers are not taken for others") {
+    FileCache cache(kLimit);
+    Worker worker(cache);
+    REQUIRE(worker.client->begin_store(key(1, 4), memfd("four")));
+    REQUIRE(worker.client->begin_store(key(2, 5), memfd("four")));         // refused: the size is wrong
+    for (int i = 0; i < 2; i++) CHECK(cache.serve(worker.daemon_end.get(), worker.owner));
+    auto none = worker.find(key(3, 4)), found = worker.find(key(1, 4));
+    REQUIRE((none && found));
+    CHECK_FALSE(none->valid());
+    CHECK(found->valid());
 }
