@@ -6,6 +6,7 @@
 //   spin N                 N million steps of arithmetic
 //   bigread FILE           reads it in 1 MiB pieces, checks their sum
 //   bigwrite FILE MIB      writes it in 1 MiB pieces
+//   maptouch FILE          maps it privately, touches every page, checks their sum
 //   elapsed N COMMAND…     runs it N times: how long each took, with pauses (runs outside the job)
 //   block                  one read of standard input, however long it takes
 #define _GNU_SOURCE
@@ -80,6 +81,15 @@ static int big(const char *path, int mib, int writing) {
     printf("{\"mb_s\": %.1f, \"bytes\": %ld}\n", bytes / s / 1e6, (long)bytes);
     return close(fd);
 }
+static int maptouch(const char *path) {
+    int fd = open(path, O_RDONLY);
+    int64_t bytes = lseek(fd, 0, SEEK_END), sum = 0, t = now_ns();
+    const unsigned char *p = mmap(0, (size_t)bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED) return 2;
+    for (int64_t i = 0; i < bytes; i += 4096) sum += p[i];
+    printf("{\"ms\": %.3f, \"sum\": %ld}\n", (now_ns() - t) / 1e6, (long)sum);
+    return 0;
+}
 static int elapsed(int n, char **command) {
     int64_t *ns = malloc((size_t)n * sizeof *ns);
     for (int i = 0; i < n; i++) {
@@ -105,6 +115,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "spin") && argc > 2) return spin(atol(argv[2]));
     if (!strcmp(what, "bigread") && argc > 2) return big(argv[2], 0, 0);
     if (!strcmp(what, "bigwrite") && argc > 3) return big(argv[2], atoi(argv[3]), 1);
+    if (!strcmp(what, "maptouch") && argc > 2) return maptouch(argv[2]);
     if (!strcmp(what, "elapsed") && argc > 3) return elapsed(atoi(argv[2]), argv + 3);
     if (!strcmp(what, "block")) { char c; return read(0, &c, 1) < 0; }
     fprintf(stderr, "usage: see the source\n");
