@@ -102,12 +102,11 @@ constexpr Variant prctls[] = {
 
 constexpr Args two{command, hex};
 constexpr Arg out8 = out(bytes(8));
-constexpr std::string_view kSegments = "the segments are those of the guest's thread";
 constexpr Variant arch_home(uint32_t number, std::string_view name, std::string_view why = kCpuState) {
     return variant(number, name, home, {command, address}, why);
 }
 constexpr Variant arch_local(uint32_t number, std::string_view name) {
-    return variant(number, name, local, {command, address}, kSegments);
+    return variant(number, name, local, {command, address});
 }
 // What a CPU can do only for who has asked its kernel. It is asked at home, where every guest must be able to run.
 constexpr Variant arches[] = {
