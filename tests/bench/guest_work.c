@@ -5,7 +5,8 @@
 //   local N                N times madvise, gettid, clock_gettime
 //   spin N                 N million steps of arithmetic
 //   bigread FILE           reads it in 1 MiB pieces, checks their sum
-//   bigwrite FILE MIB      writes it in 1 MiB pieces
+//   bigwrite FILE MIB      writes it in 1 MiB pieces, as a new file
+//   bigrewrite FILE MIB    the same over what is there
 //   maptouch FILE          maps it privately, touches every page, checks their sum
 //   elapsed N COMMAND…     runs it N times: how long each took, with pauses (runs outside the job)
 //   block                  one read of standard input, however long it takes
@@ -65,10 +66,10 @@ static int spin(long millions) {
     printf("{\"seconds\": %.4f, \"check\": %lu}\n", (now_ns() - t) / 1e9, (unsigned long)(x & 0xffff));
     return 0;
 }
-static int big(const char *path, int mib, int writing) {
+static int big(const char *path, int mib, int writing, int flags) {
     char *piece = malloc(1 << 20);
     memset(piece, 7, 1 << 20);
-    int fd = writing ? open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600) : open(path, O_RDONLY);
+    int fd = open(path, flags, 0600);
     int64_t t = now_ns(), bytes = 0;
     for (int i = 0; writing ? i < mib : 1; i++) {
         ssize_t n = writing ? write(fd, piece, 1 << 20) : read(fd, piece, 1 << 20);
@@ -113,8 +114,10 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "openclose") && argc > 3) return openclose(atoi(argv[2]), argv[3]);
     if (!strcmp(what, "local") && argc > 2) return local(atoi(argv[2]));
     if (!strcmp(what, "spin") && argc > 2) return spin(atol(argv[2]));
-    if (!strcmp(what, "bigread") && argc > 2) return big(argv[2], 0, 0);
-    if (!strcmp(what, "bigwrite") && argc > 3) return big(argv[2], atoi(argv[3]), 1);
+    if (!strcmp(what, "bigread") && argc > 2) return big(argv[2], 0, 0, O_RDONLY);
+    if (!strcmp(what, "bigwrite") && argc > 3)
+        return big(argv[2], atoi(argv[3]), 1, O_WRONLY | O_CREAT | O_TRUNC);
+    if (!strcmp(what, "bigrewrite") && argc > 3) return big(argv[2], atoi(argv[3]), 1, O_WRONLY);
     if (!strcmp(what, "maptouch") && argc > 2) return maptouch(argv[2]);
     if (!strcmp(what, "elapsed") && argc > 3) return elapsed(atoi(argv[2]), argv + 3);
     if (!strcmp(what, "block")) { char c; return read(0, &c, 1) < 0; }
