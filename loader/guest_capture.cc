@@ -22,6 +22,8 @@ bool is_islands(const MapsEntry& e) {
     return e.start >= OMX_ISLAND_BASE && e.end <= OMX_ISLAND_BASE + OMX_ISLAND_BYTES;
 }
 
+bool is_clock_page(const MapsEntry& e) { return e.path.starts_with("/memfd:omxsup-clocks"); }
+
 class Regions {
 public:
     Regions(GuestCapture& capture, const ContentFinder& find, uint64_t vdso)
@@ -32,7 +34,8 @@ public:
         Region g{.start = e.start, .end = e.end, .prot = e.prot, .kind = RegionKind::anonymous, .file = -1,
                  .file_offset = 0};
         bool everything = false;
-        if (e.start == vdso_) g.kind = RegionKind::vdso;
+        if (is_clock_page(e)) everything = true;        // a thread may be reading it
+        else if (e.start == vdso_) g.kind = RegionKind::vdso;
         else if (is_islands(e)) everything = true;      // stays, out of use: a handler may return into it
         else if (is_shared_anonymous(e)) add_shared(e, g), everything = true;
         else if (e.path == "[stack]") g.kind = RegionKind::stack;

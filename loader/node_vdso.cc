@@ -36,7 +36,7 @@ NodeVdso look_up() {
     vdso.functions = {.clock_gettime = function("__vdso_clock_gettime"),
                       .gettimeofday = function("__vdso_gettimeofday"),
                       .time = function("__vdso_time"), .clock_getres = function("__vdso_clock_getres"),
-                      .getcpu = function("__vdso_getcpu"), .realtime_offset_ns = 0};
+                      .getcpu = function("__vdso_getcpu"), .page = 0};
     return vdso;
 }
 

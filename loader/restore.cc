@@ -6,6 +6,7 @@
 #include "loader/node_vdso.h"
 #include "loader/plan_writer.h"
 #include "loader/signal_frame.h"
+#include "loader/stub/clock_page.h"
 #include "loader/vdso_symbols.h"
 #include <algorithm>
 #include <asm/prctl.h>
@@ -40,6 +41,7 @@ uint64_t page_up(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
 // Addresses in the guest that the image doesn't use.
 struct Places {
     uint64_t landing = 0, landing_bytes = 0;    // stays: code above and the signal frame
+    uint64_t clocks = 0;                        // stays: the pages through which the worker tells the time
     uint64_t vdso = 0;                          // stays: the node's vDSO with its data pages
     uint64_t plan = 0, plan_bytes = 0;          // goes with the runner
 };
@@ -73,11 +75,12 @@ std::optional<uint64_t> place_among_libraries(const Image& image, const AddressG
 
 // What stays goes right below the guest's highest mapping that is not the stack.
 Status place_what_stays(const Image& image, AddressGaps& taken, Places& p) {
-    uint64_t bytes = p.landing_bytes + node_vdso().bytes;
+    uint64_t bytes = p.landing_bytes + OMX_CLOCK_BYTES + node_vdso().bytes;
     auto at = place_among_libraries(image, taken, bytes);
     if (!at) return fail("restore: no room for the node's vDSO in the guest's address space");
     p.landing = *at;
-    p.vdso = *at + p.landing_bytes;
+    p.clocks = *at + p.landing_bytes;
+    p.vdso = p.clocks + OMX_CLOCK_BYTES;
     taken.take(*at, *at + bytes);
     return {};
 }
@@ -96,16 +99,17 @@ Status place_plan(AddressGaps& taken, Places& p) {
 
 class Planner {
 public:
-    Planner(const Image& image, const Places& places, int64_t realtime_offset_ns)
-        : image_(image), places_(places), clock_(node_vdso().functions), plan_(places.plan) {
-        clock_.realtime_offset_ns = realtime_offset_ns;
-    }
+    Planner(const Image& image, const Places& places)
+        : image_(image), places_(places), clock_(node_vdso().functions), plan_(places.plan) {}
 
-    Result<Plan> make(std::span<const int> files, const IslandFiles* island) {
+    Result<Plan> make(std::span<const int> files, NodeFiles node) {
+        std::vector<int> all(files.begin(), files.end());
         plan_.operation({.kind = OMX_CLEAR_OUT}, "unmapping the stub");
         move_vdso();
+        if (node.clocks >= 0) add_clocks(all, node.clocks);
         OMX_TRY(add_regions());
-        if (island) add_island(kPlanFd + 1 + files.size());
+        bool has_island = node.island_code >= 0;
+        if (has_island) add_island(all, node);
         add_landing();
         add_layout();
         add_names();
@@ -119,14 +123,14 @@ public:
         plan_.operation(land, "going over to the guest");
         auto plan = plan_.finish(places_.plan_bytes);
         if (!plan) return plan;
-        plan->files.assign(files.begin(), files.end());
-        plan->has_island = island != nullptr;
+        plan->files = std::move(all);
+        plan->has_island = has_island;
         plan->ours.push_back({places_.landing, places_.landing + places_.landing_bytes});
         plan->system_call = places_.landing + kSystemCallAt;
-        if (island) plan->ours.push_back({OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES});
+        if (node.clocks >= 0) plan->ours.push_back({places_.clocks, places_.clocks + OMX_CLOCK_BYTES});
+        if (has_island) plan->ours.push_back({OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES});
         for (const auto& g : image_.regions)
             if (g.kind == RegionKind::vdso) plan->ours.push_back({g.start, g.end});
-        if (island) plan->files.insert(plan->files.end(), {island->code, island->news});
         return plan;
     }
 
@@ -202,15 +206,27 @@ private:
         protect(g);
     }
 
-    void add_island(uint64_t first_fd) {
-        auto map = [&](uint64_t at, uint64_t bytes, uint64_t prot, uint64_t flags, uint64_t fd) {
-            plan_.call("mapping the island", SYS_mmap, {at, bytes, prot, flags | MAP_FIXED_NOREPLACE, fd, 0},
-                       OMX_EXACT);
-        };
+    // The number under which the guest will find it while its plan is carried out.
+    static uint64_t lend(std::vector<int>& files, int fd) {
+        files.push_back(fd);
+        return static_cast<uint64_t>(kPlanFd) + files.size();
+    }
+
+    void map_nodes(uint64_t at, uint64_t bytes, uint64_t prot, uint64_t flags, uint64_t fd) {
+        plan_.call("mapping what is the node's", SYS_mmap, {at, bytes, prot, flags | MAP_FIXED_NOREPLACE, fd, 0},
+                   OMX_EXACT);
+    }
+
+    void add_clocks(std::vector<int>& files, int fd) {
+        map_nodes(places_.clocks, OMX_CLOCK_BYTES, PROT_READ, MAP_SHARED, lend(files, fd));
+        clock_.page = places_.clocks;
+    }
+
+    void add_island(std::vector<int>& files, NodeFiles node) {
         constexpr uint64_t kCodeBytes = OMX_ISLAND_CODE_BYTES + OMX_ISLAND_STUBS_BYTES;
-        map(OMX_ISLAND_CODE, kCodeBytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, first_fd);
-        map(OMX_ISLAND_DATA, OMX_ISLAND_DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull);
-        map(OMX_ISLAND_NEWS, kPage, PROT_READ, MAP_SHARED, first_fd + 1);
+        map_nodes(OMX_ISLAND_CODE, kCodeBytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, lend(files, node.island_code));
+        map_nodes(OMX_ISLAND_DATA, OMX_ISLAND_DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull);
+        map_nodes(OMX_ISLAND_NEWS, kPage, PROT_READ, MAP_SHARED, lend(files, node.island_news));
     }
 
     void add_layout() {
@@ -303,8 +319,7 @@ std::optional<uint64_t> place_for_vdso(const Image& image, uint64_t now, uint64_
     return place_among_libraries(image, taken, bytes);
 }
 
-Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns,
-                          const IslandFiles* island) {
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, NodeFiles node) {
     if (image.threads.size() != 1) return fail("restore: a process of several threads can't be rebuilt yet");
     if (image.threads[0].tid.value != image.pid.value) return fail("restore: the leader has ended");
     if (files.size() != image.files.size()) return fail("restore: a file's content is missing");
@@ -313,11 +328,11 @@ Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_
     places.plan_bytes = plan_bytes(image);
     AddressGaps taken = taken_by(image);
     constexpr uint64_t kIslandEnd = OMX_ISLAND_BASE + OMX_ISLAND_BYTES;
-    if (!taken.lowest(OMX_ISLAND_BASE, kIslandEnd, OMX_ISLAND_BYTES)) island = nullptr;
+    if (!taken.lowest(OMX_ISLAND_BASE, kIslandEnd, OMX_ISLAND_BYTES)) node.island_code = -1;
     taken.take(OMX_ISLAND_BASE, kIslandEnd);
     OMX_TRY(place_what_stays(image, taken, places));
     OMX_TRY(place_plan(taken, places));
-    return Planner(image, places, realtime_offset_ns).make(files, island);
+    return Planner(image, places).make(files, node);
 }
 
 }  // namespace omx

@@ -29,18 +29,19 @@ View stub_elf();
 
 struct Plan {
     UniqueFd memfd;
-    std::vector<int> files;        // borrowed descriptors, in Image::files order, then the island's
+    std::vector<int> files;        // borrowed descriptors, in Image::files order, then the node's
     bool has_island = false;
     std::vector<AddressRange> ours;         // what the guest will have besides the image's, home's vDSO with it
     uint64_t system_call = 0;               // a system call instruction that stays in it, whatever it unmaps of its own
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
-// `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/);
-// `realtime_offset_ns` is home's CLOCK_REALTIME minus this machine's (0 until the link measures it).
-// With `island` the guest gets the pages of loader/island/ too, if nothing of its own is or may come to be there.
-struct IslandFiles { int code = -1, news = -1; };       // borrowed: island_file(), and the page shared with the worker
-Result<Plan> plan_restore(const Image& image, std::span<const int> files, int64_t realtime_offset_ns = 0,
-                          const IslandFiles* island = nullptr);
+// What every guest of a node maps besides its image; borrowed descriptors, -1: it doesn't. `island_code`, `island_news`:
+// island_file(), and the page shared with the worker; the guest has the island only if nothing of its own is or may come
+// to be there. `clocks`: OMX_CLOCK_BYTES that begin with an omx_clock_page; without it this machine's clocks are the
+// guest's.
+struct NodeFiles { int island_code = -1, island_news = -1, clocks = -1; };
+// `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/).
+Result<Plan> plan_restore(const Image& image, std::span<const int> files, NodeFiles = {});
 
 // Our vDSO with a clock filled in: pointers to the functions of the machine's own vDSO, wherever that lies. A guest that
 // has come home has it too, in the place where it has always seen one.

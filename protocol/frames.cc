@@ -11,6 +11,7 @@ namespace {
 constexpr size_t kMaxNameBytes = 256;          // host, kernel, boot_id, name of a call
 constexpr size_t kMaxReasonBytes = 4096;       // a line for a person
 constexpr size_t kMaxCommandBytes = 128u << 10;
+constexpr int64_t kLongestUp = int64_t{1} << 61, kLatest = int64_t{1} << 62;        // ns: 73 years, the year 2116
 constexpr int kGreatestErrno = 4095;           // the kernel's own MAX_ERRNO
 
 void put_text(Writer& w, std::string_view s, size_t bound) { w.text(s.substr(0, bound)); }
@@ -46,6 +47,12 @@ public:
         auto v = in_.get<uint8_t>();
         require(v <= 1, field, "is neither 0 nor 1");
         return v == 1;
+    }
+    // Bounded, so that sums of them can't overflow.
+    int64_t nanoseconds(const char* field, int64_t most) {
+        auto ns = in_.get<int64_t>();
+        require(ns >= -most && ns <= most, field, "is no time");
+        return ns;
     }
     HomePid pid() { return HomePid(task("pid")); }
     HomeTid tid() { return HomeTid(task("tid")); }
@@ -106,6 +113,8 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::pages: return "pages";
         case FrameType::proc_ask: return "proc_ask";
         case FrameType::proc_told: return "proc_told";
+        case FrameType::clock_ask: return "clock_ask";
+        case FrameType::clock: return "clock";
     }
     return "unknown";
 }
@@ -134,6 +143,7 @@ void Hello::encode(Writer& w) const {
     w.put(pid_max);
     w.put(job);
     w.put(cpu);
+    w.put(asked);
     put_text(w, host, kMaxNameBytes);
     put_text(w, kernel, kMaxNameBytes);
     put_text(w, command, kMaxCommandBytes);
@@ -151,6 +161,7 @@ Result<Hello> Hello::decode(View body) {
     h.pid_max = in.get<uint32_t>();
     h.job = in.get<uint32_t>();
     h.cpu = in.get<CpuFeatures>();
+    h.asked = in.get<int64_t>();
     h.host = in.text("host", kMaxNameBytes);
     h.kernel = in.text("kernel", kMaxNameBytes);
     h.command = in.text("command", kMaxCommandBytes);
@@ -410,6 +421,7 @@ Result<LeaveFrame> LeaveFrame::decode(View body) {
 
 void HomecomingFrame::encode(Writer& w) const {
     w.put(pid.value);
+    w.put(monotonic);
     w.bytes(image);
 }
 
@@ -417,6 +429,7 @@ Result<HomecomingFrame> HomecomingFrame::decode(View body) {
     Body in(FrameType::homecoming, body);
     HomecomingFrame h;
     h.pid = in.pid();
+    h.monotonic = in.nanoseconds("monotonic", kLongestUp);
     h.image = in.bytes();
     return in.result(h);
 }
@@ -500,6 +513,32 @@ Result<ProcTold> ProcTold::decode(View body) {
     t.data = in.bytes();
     in.require(t.error >= 0 && t.error <= kGreatestErrno, "error", "is no errno");
     return in.result(t);
+}
+
+// ---- clocks ----
+
+void ClockAsk::encode(Writer& w) const { w.put(asked); }
+
+Result<ClockAsk> ClockAsk::decode(View body) {
+    Body in(FrameType::clock_ask, body);
+    ClockAsk c{in.get<int64_t>()};
+    return in.result(c);
+}
+
+void ClockFrame::encode(Writer& w) const {
+    for (int64_t ns : {asked, monotonic, realtime, tai, boottime, raw}) w.put(ns);
+}
+
+Result<ClockFrame> ClockFrame::decode(View body) {
+    Body in(FrameType::clock, body);
+    ClockFrame c;
+    c.asked = in.get<int64_t>();
+    c.monotonic = in.nanoseconds("monotonic", kLongestUp);
+    c.realtime = in.nanoseconds("realtime", kLatest);
+    c.tai = in.nanoseconds("tai", kLatest);
+    c.boottime = in.nanoseconds("boottime", kLongestUp);
+    c.raw = in.nanoseconds("raw", kLongestUp);
+    return in.result(c);
 }
 
 void FileKey::encode(Writer& w) const {

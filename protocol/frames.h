@@ -11,7 +11,7 @@
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 4;
+constexpr uint32_t kProtocolVersion = 5;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -44,6 +44,8 @@ enum class FrameType : uint16_t {
     pages = 34,       // node -> home (bulk): contents of its memory
     proc_ask = 35,    // home -> node: what a file of /proc/PID says there, or is to be told
     proc_told = 36,   // node -> home: that
+    clock_ask = 37,   // node -> home: what do your clocks show?
+    clock = 38,       // home -> node: this (an answer, or because they have been set, or to be asked again)
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -71,6 +73,7 @@ struct Hello {
     std::string kernel;             // uname -r
     std::string command;            // home: command line of the job, for the node's log and its policy
     std::string boot_id;            // /proc/sys/kernel/random/boot_id of home: part of every file's identity
+    int64_t asked = 0;              // node: as in ClockAsk, which home answers right behind the hellos
 
     void encode(Writer&) const;
     static Result<Hello> decode(View);
@@ -194,9 +197,11 @@ struct LeaveFrame {
     void encode(Writer&) const;
     static Result<LeaveFrame> decode(View);
 };
-// `image` is an encoded Image (loader/image.h) of all its threads.
+// `image` is an encoded Image (loader/image.h) of all its threads. `monotonic`: what its clock showed when all stood
+// still; it must not show less when it goes on.
 struct HomecomingFrame {
     HomePid pid;
+    int64_t monotonic = 0;
     View image;
     void encode(Writer&) const;
     static Result<HomecomingFrame> decode(View);
@@ -241,6 +246,22 @@ struct ProcTold {
     View data;
     void encode(Writer&) const;
     static Result<ProcTold> decode(View);
+};
+
+// `asked` is the node's own business: when it asked, by its clock. It comes back with the answer.
+struct ClockAsk {
+    int64_t asked = 0;
+    void encode(Writer&) const;
+    static Result<ClockAsk> decode(View);
+};
+// Home's clocks, read at one moment: CLOCK_MONOTONIC in nanoseconds, and how far the others are ahead of it. `asked`: 0 if
+// nobody has asked.
+struct ClockFrame {
+    int64_t asked = 0;
+    int64_t monotonic = 0;
+    int64_t realtime = 0, tai = 0, boottime = 0, raw = 0;
+    void encode(Writer&) const;
+    static Result<ClockFrame> decode(View);
 };
 
 // What home knows of a file whose content the node wants (exec images, private mappings).

@@ -104,9 +104,15 @@ Placement place_clock_gettime(const CallArgs& args) {
     auto clock = static_cast<int32_t>(args[0]);
     if (clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
         return {Place::cached, words::cpu_time};
+    switch (clock) {
+    case CLOCK_MONOTONIC: case CLOCK_MONOTONIC_COARSE: case CLOCK_BOOTTIME: case CLOCK_BOOTTIME_ALARM:
+        return {Place::local, {}};
+    case CLOCK_REALTIME: case CLOCK_REALTIME_COARSE: case CLOCK_REALTIME_ALARM: case CLOCK_TAI:
+    case CLOCK_MONOTONIC_RAW:
+        return {Place::cached, words::told_clock};
     // Negative numbers: the CPU clocks of a pid, or the clock of a device behind a descriptor.
-    if (clock < 0) return forward;
-    return {Place::local, {}};
+    default: return forward;
+    }
 }
 
 Placement place_clock_getres(const CallArgs& args) {

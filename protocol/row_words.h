@@ -84,6 +84,8 @@ inline constexpr std::string_view locking = "home says how much the process may 
 inline constexpr std::string_view cpu_time =
     "CPU time is used on both machines: the node's part, which it counts, is added to home's";
 
+inline constexpr std::string_view told_clock = "home's clock, which the worker knows from the link";
+
 // ---- rows ----
 constexpr Row row(uint16_t number, std::string_view name, Place place, Args args = {}) {
     return {.number = number, .name = name, .place = place, .args = args};

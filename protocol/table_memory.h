@@ -12,8 +12,8 @@ inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x2000 | 0x4000
 // 0x1001 to 0x1004: set and get fs and gs. And what glibc asks at every start, and no kernel has ever answered.
 inline constexpr LocalWhen segments[] = {{0, 0xfffffff8, 0x1000}, {0, 0xffffffff, 0x3001}};
 inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
-// 0 to 15 but 2 and 3, the CPU clocks. Negative numbers are those of some process, or clocks behind descriptors.
-inline constexpr LocalWhen machine_clocks[] = {{0, 0xfffffffe, 0}, {0, 0xfffffffc, 4}, {0, 0xfffffff8, 8}};
+// Those of the guests' time namespace: monotonic, its coarse one, boottime and its alarm clock.
+inline constexpr LocalWhen steady_clocks[] = {{0, 0xffffffff, 1}, {0, 0xffffffff, 6}, {0, 0xffffffff, 7}, {0, 0xffffffff, 9}};
 inline constexpr LocalWhen named_clocks[] = {{0, 0x80000000, 0}};
 
 inline constexpr Row memory_rows[] = {
@@ -73,12 +73,12 @@ inline constexpr Row memory_rows[] = {
     // Waiting in memory and for time.
     row(24, "sched_yield", local),
     row(35, "nanosleep", local, {address, address}).blocking(),
-    row(96, "gettimeofday", local, {address, address}),
-    row(201, "time", local, {address}),
+    row(96, "gettimeofday", cached, {out(bytes(16)), out(bytes(8))}).because(told_clock),
+    row(201, "time", cached, {out(bytes(8))}).because(told_clock),
     row(202, "futex", local, {address, num, uns, address, address, uns}).blocking(),
     row(219, "restart_syscall", local).blocking(),
     row(228, "clock_gettime", cached, {num, out(bytes(16))})
-        .allowed_when(machine_clocks).by(place_clock_gettime).because(cpu_time),
+        .allowed_when(steady_clocks).by(place_clock_gettime).because(told_clock),
     row(229, "clock_getres", forward, {num, out(bytes(16))}).allowed_when(named_clocks).by(place_clock_getres),
     row(230, "clock_nanosleep", local, {num, hex, address, address}).blocking(),
     row(318, "getrandom", local, {address, size, hex}),

@@ -128,8 +128,9 @@ void Worker::tell_exit(HomeTid tid, uint64_t status) {
 }
 
 bool Worker::answered_here(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
-    std::optional<int64_t> result;
-    if (nr == SYS_clock_gettime) {
+    auto result = told_time(t, nr, args);
+    if (result) {
+    } else if (nr == SYS_clock_gettime) {
         if (knows_cpu_clock(t, args, GuestAddr(args[1]))) result = 0;
     } else {
         result = cpu_timer_call(t, nr, args);

@@ -153,6 +153,8 @@ Status Worker::send_home(Process& p) {
     HomeTid through(*p.threads.begin());
     turn_lane_off(p);
     put_sites_back(p);
+    p.homing->monotonic = clocks_.monotonic();
+    OMX_TRY(step_out_of_vdso(p));
     auto capture = capture_guest(p.pid, through, [this](uint64_t inode) {
         auto lazy = lazy_files_.file_of(inode);
         return lazy ? lazy : contents_.file_of(inode);
@@ -170,7 +172,32 @@ Status Worker::send_home(Process& p) {
     p.homing->files = image.files;
     Bytes body = encode_frame(image);
     if (body.size() > kMaxFrameBytes / 2) return fail("its memory has too many pieces");
-    link_.send(FrameType::homecoming, 0, HomecomingFrame{p.pid, View(body)});
+    link_.send(FrameType::homecoming, 0, HomecomingFrame{p.pid, p.homing->monotonic, View(body)});
+    return {};
+}
+
+// This kernel's vDSO stays here, and none of its functions takes long. (Ours, which calls it, is the same at home.)
+Status Worker::step_out_of_vdso(Process& p) {
+    constexpr int kMostSteps = 10'000;
+    auto maps = maps_of(HomeTid(*p.threads.begin()));
+    auto vdso = std::ranges::find(maps, "[vdso]", &MapsEntry::path);
+    if (vdso == maps.end()) return {};
+    for (pid_t tid : p.threads) {
+        user_regs_struct regs;
+        uint64_t mask = 0, all = ~uint64_t{0};
+        auto inside = [&] {
+            return tracee::registers(HomeTid(tid), regs) && regs.rip >= vdso->start && regs.rip < vdso->end;
+        };
+        if (!inside()) continue;
+        if (ptrace(PTRACE_GETSIGMASK, tid, sizeof mask, &mask) != 0 ||
+            ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all) != 0)
+            return fail_errno("its signals can't be held");
+        for (int steps = 0; inside(); steps++)
+            if (int status = 0; steps == kMostSteps || !tracee::request(PTRACE_SINGLESTEP, HomeTid(tid)) ||
+                                waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
+                return fail("a thread doesn't come out of the node's vDSO");
+        ptrace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask);
+    }
     return {};
 }
 

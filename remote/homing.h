@@ -22,6 +22,7 @@ struct Homing {
     };
     Step step = Step::stopping;
     std::string reason, call;
+    int64_t monotonic = 0;                 // its clock, when all stood still
     std::vector<HomePid> with;             // who share memory, itself too: all come, none before all are at rest
     // What was captured: the layout that home has been told of, and where pages of its own may be.
     std::vector<Region> regions;

@@ -73,6 +73,7 @@ void Worker::start_waiting_stubs() {
 
 Status Worker::start_stub(Restore& r) {
     if (r.pid.value <= 1) return fail("a process whose number is 1 can't leave its home");
+    OMX_TRY(clocks_.settle());
     OMX_TRY(fork_stub(r.pid, setup_.ns_last_pid.get(), setup_.filter, setup_.listener_flags));
     auto& p = guests_.add_process(r.pid);
     p.memory.through(HomeTid(r.pid.value));
@@ -118,8 +119,9 @@ Status Worker::hand_plan(Process& p, uint64_t notification) {
     auto& r = *it->second;
     std::vector<int> files;
     for (auto& f : r.files) files.push_back(f->get());
-    IslandFiles island{.code = island_code_.get(), .news = island_news_.get()};
-    auto plan = plan_restore(r.image, files, 0, news_ ? &island : nullptr);
+    NodeFiles own{.island_code = -1, .island_news = island_news_.get(), .clocks = clocks_.pages()};
+    if (news_) own.island_code = island_code_.get();
+    auto plan = plan_restore(r.image, files, own);
     if (!plan) return std::unexpected(plan.error());
     OMX_TRY(p.listener->install(notification, plan->memfd.get(), kPlanFd));
     for (size_t i = 0; i < plan->files.size(); i++)

@@ -22,6 +22,7 @@ struct NodeOptions {
     std::string lanes = "auto";                // off, or always: also for guests that make few calls (tests)
     unsigned patience_s = kPatienceSeconds;
     std::vector<std::string> without;          // tests only, see kForegone: do as if this kernel lacked it
+    int64_t test_skew[2] = {0, 0};             // tests only: seconds by which CLOCK_REALTIME, CLOCK_MONOTONIC are off
     bool ignore_cpu = false;                   // tests only: take guests whose home lacks features of this CPU
     std::string test_cpu;                      // tests only: as if this CPU had other features (change_features)
 };

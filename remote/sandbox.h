@@ -2,6 +2,7 @@
 // own, an empty read-only root, no capabilities but one, no descriptors but what the worker needs. Needs no privilege.
 #pragma once
 #include "protocol/result.h"
+#include "protocol/unique_fd.h"
 #include <span>
 #include <sys/types.h>
 
@@ -14,6 +15,12 @@ Status unshare_namespaces();
 // /stub), moves into it and gives up every privilege but CAP_CHECKPOINT_RESTORE in its own namespace.
 Status enter_empty_root();
 Status drop_privileges();
+
+// Called in between: the caller's children will live in a time namespace of their own. The file, /proc/self/timens_offsets,
+// sets its clocks, until the first child is in it, whatever privileges have been dropped by then.
+Result<UniqueFd> unshare_time();
+// Tests only: this process's children see CLOCK_MONOTONIC and CLOCK_BOOTTIME so much later.
+Status shift_time(int64_t seconds);
 
 // Closes every descriptor that is not in `keep`; 0 and 1 become /dev/null, 2 stays (the node's log).
 Status keep_descriptors_only(std::span<const int> keep);

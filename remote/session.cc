@@ -111,6 +111,7 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     worker_setup.lane_token = setup.lane_token;
     worker_setup.lanes = options.lanes;
     worker_setup.lacking = features_beyond(home->cpu, ours.cpu);
+    ours.asked = worker_setup.clocks.now();
     link.send(FrameType::hello, 0, ours);
     OMX_DEBUG("job {} of {}: {} (loop: {})", home->job, home->host, home->command, (*loop)->kind());
     Worker worker(std::move(worker_setup), **loop, link);
@@ -134,6 +135,11 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
+    auto offsets = unshare_time();
+    if (!offsets) return std::unexpected(offsets.error());
+    auto clocks = GuestClocks::make(std::move(*offsets), options.test_skew[0]);
+    if (!clocks) return std::unexpected(clocks.error());
+    w.clocks = std::move(*clocks);
     auto filter = build_filter();
     if (!filter) return std::unexpected(filter.error());
     w.filter = std::move(*filter);
@@ -142,7 +148,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     auto flags = listener_flags(!foregoes(options, "killable-recv"));
     if (!flags) return std::unexpected(flags.error());
     w.listener_flags = *flags;
-    std::vector<int> keep{door, w.ns_last_pid.get(), report};
+    std::vector<int> keep{door, w.ns_last_pid.get(), report, w.clocks.offsets(), w.clocks.pages()};
     if (setup.cache) keep.push_back(setup.cache.get());
     if (setup.news) keep.push_back(setup.news.get());
     if (setup.lane_door) keep.push_back(setup.lane_door.get());
@@ -197,6 +203,7 @@ int wait_for(pid_t worker) {
 // it takes its link.
 Result<UniqueFd> start_worker(SessionSetup& setup, const NodeOptions& options, pid_t& worker) {
     OMX_TRY(unshare_namespaces());
+    if (options.test_skew[1]) OMX_TRY(shift_time(options.test_skew[1]));
     int report[2], doors[2];
     if (pipe2(report, O_CLOEXEC) < 0) return fail_errno("pipe");
     UniqueFd reader(report[0]), writer(report[1]);

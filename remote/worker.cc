@@ -7,8 +7,8 @@
 namespace omx {
 
 Worker::Worker(WorkerSetup setup, Loop& loop, Link& link)
-    : setup_(std::move(setup)), loop_(loop), link_(link), contents_(link, std::move(setup_.cache)),
-      lazy_files_(link) {}
+    : setup_(std::move(setup)), loop_(loop), link_(link), clocks_(std::move(setup_.clocks)),
+      contents_(link, std::move(setup_.cache)), lazy_files_(link) {}
 
 Worker::~Worker() { end_everything(); }
 
@@ -63,6 +63,7 @@ void Worker::on_frame(const Frame& f) {
             auto m = ProcAsk::decode(f.body);
             return m ? on_proc_ask(f.id, *m) : link_ended(m.error());
         }
+        case FrameType::clock: return with(&Worker::on_clock);
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());
@@ -74,6 +75,17 @@ void Worker::on_frame(const Frame& f) {
         default:
             return link_ended({fmt::format("home sent a {} frame, which only a node may send", name(f.type)), EPROTO});
     }
+}
+
+// An answer, or home's word that the clocks have been set, or that it is time to ask again. Until the first guest, whose
+// CLOCK_MONOTONIC stays as it is set then, some more questions go the way: the shortest one tells most.
+void Worker::on_clock(const ClockFrame& frame) {
+    constexpr int kQuestionsAtFirst = 4;
+    clocks_.heard(frame);
+    bool more = !clocks_.settled() && clocks_.gap().samples() < kQuestionsAtFirst;
+    if (more || !frame.asked) link_.send(FrameType::clock_ask, 0, ClockAsk{clocks_.now()});
+    OMX_DEBUG("home's clock is {} ns ahead, the shortest round trip took {} ns", clocks_.gap().ahead(),
+              clocks_.gap().shortest_ns());
 }
 
 void Worker::link_ended(const Error& why) {

@@ -22,6 +22,7 @@
 #include "protocol/spin.h"
 #include "remote/contents.h"
 #include "remote/guest.h"
+#include "remote/guest_clocks.h"
 #include "remote/kernel_abi.h"
 #include "remote/images.h"
 #include "remote/island_state.h"
@@ -34,6 +35,7 @@ namespace omx {
 struct WorkerSetup {
     std::optional<CacheClient> cache;
     UniqueFd ns_last_pid;          // /proc/sys/kernel/ns_last_pid, open for writing
+    GuestClocks clocks;
     FilterProgram filter;
     unsigned listener_flags = 0;
     UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
@@ -58,6 +60,7 @@ private:
     // --- loop, frames ---
     void on_link();
     void on_frame(const Frame&);
+    void on_clock(const ClockFrame&);
     void link_ended(const Error&);
     void end_everything();
 
@@ -109,6 +112,7 @@ private:
     void cannot_go_home(Process&, std::string_view why);
     Status send_home(Process&);
     void put_sites_back(Process&);
+    static Status step_out_of_vdso(Process&);
     static ThreadState state_of(Thread&);
     static void abort_restartable_sequence(Thread&, ThreadState&);
     void collect_pending(Process&, Image&);
@@ -232,6 +236,9 @@ private:
     bool signal_waits(const Thread&, uint64_t mask);
     void become_sigsuspend(Thread&);
 
+    // --- clocks ---
+    std::optional<int64_t> told_time(Thread&, uint32_t nr, const CallArgs&);
+
     // --- CPU time ---
     uint64_t restoring_ns(const CpuClock&);
     static void restoring_begins(Process&);
@@ -266,6 +273,7 @@ private:
     WorkerSetup setup_;
     Loop& loop_;
     Link& link_;
+    GuestClocks clocks_;
     Contents contents_;
     LazyFiles lazy_files_;                                       // outlives all who have one
     Guests guests_;

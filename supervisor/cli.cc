@@ -17,6 +17,7 @@ struct Parsed {
     bool local_node = false, home = false, json = false, markdown = false;
     std::string stats, trace;            // empty: stderr
     std::vector<std::string> limits;     // NAME=N
+    std::vector<int64_t> skew;           // of CLOCK_REALTIME, CLOCK_MONOTONIC
 };
 
 void add_link_option(CLI::App& app, std::string& link) {
@@ -65,6 +66,7 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_option("--lazy-above", p.node.lazy_above, "Mapped files bigger than that are fetched as they are touched")
         ->transform(CLI::AsSizeValue(false));
     node->add_option("--without", p.node.without)->delimiter(',')->check(CLI::IsMember(kForegone))->group("");
+    node->add_option("--test-skew", p.skew)->delimiter(',')->expected(1, 2)->group("");      // likewise
     node->add_flag("--ignore-cpu", p.node.ignore_cpu)->group("");      // tests only
     node->add_option("--test-cpu", p.node.test_cpu)->group("");
     add_link_option(*node, p.node.link);
@@ -164,7 +166,10 @@ std::expected<Invocation, Finished> parse_command_line(int argc, char** argv) {
         if (auto mistake = finish_run(*run, p); !mistake.empty()) return wrong(mistake);
         return std::move(p.run);
     }
-    if (node->parsed()) return std::move(p.node);
+    if (node->parsed()) {
+        std::ranges::copy(p.skew, p.node.test_skew);
+        return std::move(p.node);
+    }
     if (doctor->parsed()) return std::move(p.doctor);
     using Format = SyscallsOptions::Format;
     p.syscalls.format = p.json ? Format::json : p.markdown ? Format::markdown : Format::text;

@@ -1,5 +1,6 @@
 #include "supervisor/greeting.h"
 #include "loader/cpu.h"
+#include "supervisor/home_clocks.h"
 #include <fstream>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ Result<Hello> greet(Link& link, const std::string& node, const Hello& ours) {
     if (hello->version != kProtocolVersion)
         return fail(fmt::format("node {} speaks protocol version {}, we speak {}: install the same omxsup on both",
                                 node, hello->version, kProtocolVersion));
+    link.send(FrameType::clock, 0, home_clocks(hello->asked));           // at once: it measures the way
     return hello;
 }
 

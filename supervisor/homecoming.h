@@ -27,6 +27,8 @@ struct Homecoming {
     UniqueFd memory;                     // /proc/PID/mem
     UniqueFd files_to;                   // over which the deputy gets descriptors; its own end is number `files_at`
     int files_at = -1;
+    int64_t monotonic = 0;               // what its clock showed last: it goes on when ours shows that
+    bool all_here = false;               // its memory
     uint64_t vdso_at = 0;                // where the machine's own vDSO has gone
 
     ThreadState* state_of(HomeTid tid) {

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "supervisor/home_clocks.h"
+
 namespace omx {
 
 Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link),
@@ -181,6 +183,8 @@ void Job::on_frame(const Frame& f) {
             auto m = ProcTold::decode(f.body);
             return m ? on_proc_told(f.id, *m) : link_lost(m.error());
         }
+        case FrameType::clock_ask:
+            return with(&Job::on_clock_ask);
         case FrameType::ping:
             return link_.send(FrameType::pong, f.id, f.body);
         case FrameType::pong:
@@ -189,6 +193,8 @@ void Job::on_frame(const Frame& f) {
             return link_lost({fmt::format("the node sent a {} frame, which only home may send", name(f.type))});
     }
 }
+
+void Job::on_clock_ask(const ClockAsk& ask) { link_.send(FrameType::clock, 0, home_clocks(ask.asked)); }
 
 void Job::link_lost(const Error& why) {
     end_job("", fmt::format("lost the link to node {}: {}", setup_.node_name, why.what));

@@ -58,6 +58,7 @@ private:
     bool hear_link();
     bool hear_lane(uint64_t number);
     void on_lane_ask(const LaneAsk&);
+    void on_clock_ask(const ClockAsk&);
     void on_frame(const Frame&);
     void link_lost(const Error&);
     void end_job(const std::string& line, const std::string& line_of_each);
@@ -205,6 +206,8 @@ private:
     void lead_on(Process&);
     void lead_done(Process&);
     void memory_is_whole(Process&);
+    void go_on_when_due(Process&);
+    void go_on_who_is_due();
     void collect_at_home(Thread&);
     static void keep_result(Thread&);
     void finish_call_at_home(Thread&, ThreadState&);
@@ -244,6 +247,8 @@ private:
     std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;
     bool stats_written_ = false;
+    UniqueFd home_timer_;                                      // when who is in early_ may go on
+    std::vector<HomePid> early_;                               // all of it is here, its clock is ahead of ours
     UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end
     bool asked_to_end_ = false;
     std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <fcntl.h>
@@ -15,12 +16,14 @@
 #include "loader/proc_files.h"
 #include "loader/restore.h"
 #include "loader/vdso_symbols.h"
+#include "supervisor/home_clocks.h"
 #include "supervisor/job.h"
 
 namespace omx {
 
 namespace {
 constexpr size_t kOpsPerPost = 48, kFilesPerPost = 32;
+constexpr int64_t kSecond = 1'000'000'000, kLongestHold = 60 * kSecond;
 using Ops = std::vector<SlotOp>;
 using Step = Homecoming::Step;
 
@@ -78,6 +81,7 @@ void Job::on_homecoming(const HomecomingFrame& frame) {
     if (!p || !p->homecoming || p->homecoming->image || p->kill_sent) return;
     auto& h = *p->homecoming;
     h.body.assign(frame.image.begin(), frame.image.end());
+    h.monotonic = frame.monotonic;
     auto image = Image::decode(View(h.body));
     if (!image) return link_lost(image.error());
     h.image = std::move(*image);
@@ -98,7 +102,31 @@ void Job::on_pages(const PagesFrame& pages) {
             return link_lost({"the node sent memory home that the process doesn't have"});
         if (!fill(h, pages.address, pages.data)) return cannot_come_home(*p, "its memory can't be written");
     }
-    if (pages.last) memory_is_whole(*p);
+    if (!pages.last) return;
+    h.all_here = true;
+    go_on_when_due(*p);
+}
+
+// The node's clock may have run a little faster than ours since the job began, and no clock goes back.
+void Job::go_on_when_due(Process& p) {
+    int64_t early = p.homecoming->monotonic - home_clocks(0).monotonic;
+    if (early <= 0 || early > kLongestHold) return memory_is_whole(p);
+    if (!home_timer_) {
+        home_timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+        loop_.watch_readable(home_timer_.get(), [this] { go_on_who_is_due(); });
+    }
+    early_.push_back(p.pid);
+    itimerspec when{{}, {early / kSecond, early % kSecond}};
+    timerfd_settime(home_timer_.get(), 0, &when, nullptr);
+}
+
+void Job::go_on_who_is_due() {
+    uint64_t drained;
+    while (read(home_timer_.get(), &drained, sizeof drained) > 0) {
+    }
+    for (auto pid : std::exchange(early_, {}))
+        if (auto p = process(pid); p && p->homecoming && p->homecoming->all_here && !p->kill_sent)
+            go_on_when_due(*p);
 }
 
 bool Job::fill(const Homecoming& h, uint64_t address, View data) {

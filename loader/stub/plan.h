@@ -28,7 +28,7 @@ struct omx_vdso_piece {
  * the runner adds where that came to lie. */
 struct omx_clock {
     uint64_t clock_gettime, gettimeofday, time, clock_getres, getcpu;
-    int64_t realtime_offset_ns; /* home's CLOCK_REALTIME minus the node's: see plan_restore */
+    uint64_t page; /* where the omx_clock_page is; 0: the machine's own clocks are the right ones */
 };
 
 struct omx_plan_header {

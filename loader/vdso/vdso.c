@@ -1,7 +1,7 @@
 /* Our own vDSO. A guest found home's kernel's functions at an address it keeps for life; the node's kernel has others,
  * elsewhere. So this object lies where home's lay, offers the same names, and forwards to the node's vDSO, which the
- * runner moved out of the way. CLOCK_REALTIME belongs to no namespace: home's clock is the node's plus an offset
- * (pitfall C2), added here and nowhere else.
+ * runner moved out of the way. The clocks that no time namespace keeps are told by the worker (stub/clock_page.h): they
+ * are added here and, for bare system calls, in the worker.
  *
  * It is placed by copying, so it has no relocations, and it is read and execute only: the runner's plan fills in the
  * clock below before the copy. */
@@ -10,6 +10,7 @@
 #include <asm/unistd.h>
 #include <linux/time.h> /* the kernel's structures: a strict C11 libc header hides them */
 #include "../stub/calls.h"
+#include "../stub/clock_page.h"
 #include "../stub/plan.h"
 
 #define EXPORT __attribute__((visibility("default"), used))
@@ -21,41 +22,58 @@ typedef int clock_fn(int, struct timespec*);
 typedef int gettimeofday_fn(struct timeval*, struct timezone*);
 typedef int getcpu_fn(unsigned*, unsigned*, void*);
 
-enum { second_ns = 1000000000 };
-
-static inline int follows_home(int id) {
-    return id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE || id == CLOCK_TAI;
-}
-
-/* Division by a constant compiles to a multiplication: no library function is needed. */
-static inline void add_ns(struct timespec* t, int64_t ns) {
-    int64_t sum = t->tv_nsec + ns % second_ns, carry = 0;
-    if (sum >= second_ns) carry = 1;
-    if (sum < 0) carry = -1;
-    t->tv_sec += ns / second_ns + carry;
-    t->tv_nsec = sum - carry * second_ns;
-}
-
 static inline int node_gettime(int id, struct timespec* t) {
     clock_fn* node = (clock_fn*)__omx_clock.clock_gettime;
     return node ? node(id, t) : (int)omx_call2(__NR_clock_gettime, (uint64_t)id, (uint64_t)t);
 }
 
+/* The page is written rarely and in a few instructions. A value must not be taken from two states of it, nor the clock be
+ * read in one state and counted in another: then a clock that has been put back could be seen going back. */
+static inline int told_gettime(const struct omx_clock_page* page, enum omx_told_clock which, struct timespec* t) {
+    for (;;) {
+        uint32_t sequence = page->sequence;
+        int result = node_gettime(which == OMX_REALTIME_COARSE ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC, t);
+        if (result) return result;
+        struct omx_moment now = {t->tv_sec, t->tv_nsec};
+        struct omx_moment ahead = {page->clock[which].ahead.seconds, page->clock[which].ahead.nanoseconds};
+        struct omx_moment least = {page->clock[which].least.seconds, page->clock[which].least.nanoseconds};
+        now = omx_sum(now, ahead);
+        if (omx_is_before(now, least)) now = least;
+        t->tv_sec = now.seconds;
+        t->tv_nsec = now.nanoseconds;
+        if (!(sequence & 1) && page->sequence == sequence) return 0;
+        __builtin_ia32_pause();
+    }
+}
+
+static inline const struct omx_clock_page* told(void) { return (const struct omx_clock_page*)__omx_clock.page; }
+
+#define CLOCK_BIT(id) (1u << (id))
+#define TOLD_CLOCKS \
+    (CLOCK_BIT(CLOCK_REALTIME) | CLOCK_BIT(CLOCK_REALTIME_COARSE) | CLOCK_BIT(CLOCK_TAI) | CLOCK_BIT(CLOCK_MONOTONIC_RAW))
+#define READ_WITHOUT_A_CALL \
+    (TOLD_CLOCKS | CLOCK_BIT(CLOCK_MONOTONIC) | CLOCK_BIT(CLOCK_MONOTONIC_COARSE) | CLOCK_BIT(CLOCK_BOOTTIME))
+
+/* Other clocks end in a system call, which must be made here: who waits in it may have to come home, where the node's
+ * vDSO isn't. */
 EXPORT int __vdso_clock_gettime(int id, struct timespec* t) {
-    int result = node_gettime(id, t);
-    int64_t offset = __omx_clock.realtime_offset_ns;
-    if (result == 0 && offset && follows_home(id)) add_ns(t, offset);
-    return result;
+    const struct omx_clock_page* page = told();
+    if ((unsigned)id > CLOCK_TAI || !(READ_WITHOUT_A_CALL & CLOCK_BIT(id)))
+        return (int)omx_call2(__NR_clock_gettime, (uint64_t)id, (uint64_t)t);
+    if (!page || !(TOLD_CLOCKS & CLOCK_BIT(id))) return node_gettime(id, t);
+    if (id == CLOCK_REALTIME) return told_gettime(page, OMX_REALTIME, t);
+    if (id == CLOCK_REALTIME_COARSE) return told_gettime(page, OMX_REALTIME_COARSE, t);
+    return told_gettime(page, id == CLOCK_TAI ? OMX_TAI : OMX_RAW, t);
 }
 
 EXPORT int __vdso_gettimeofday(struct timeval* t, struct timezone* zone) {
+    const struct omx_clock_page* page = told();
     gettimeofday_fn* node = (gettimeofday_fn*)__omx_clock.gettimeofday;
-    int result = node ? node(t, zone) : (int)omx_call2(__NR_gettimeofday, (uint64_t)t, (uint64_t)zone);
-    int64_t offset = __omx_clock.realtime_offset_ns;
-    if (result || !offset || !t) return result;
+    if (!page && node) return node(t, zone);
+    if (!page || zone || !t) return (int)omx_call2(__NR_gettimeofday, (uint64_t)t, (uint64_t)zone);
     struct timespec exact;
-    node_gettime(CLOCK_REALTIME, &exact); /* microseconds alone could make the sum go back by a rounding */
-    add_ns(&exact, offset);
+    int result = told_gettime(page, OMX_REALTIME, &exact);
+    if (result) return result;
     t->tv_sec = exact.tv_sec;
     t->tv_usec = exact.tv_nsec / 1000;
     return 0;
@@ -63,9 +81,9 @@ EXPORT int __vdso_gettimeofday(struct timeval* t, struct timezone* zone) {
 
 EXPORT long __vdso_time(long* where) {
     struct timespec now = {0, 0};
-    node_gettime(CLOCK_REALTIME_COARSE, &now); /* what time(2) reads: never ahead of the fine clock */
-    int64_t offset = __omx_clock.realtime_offset_ns;
-    if (offset) add_ns(&now, offset);
+    const struct omx_clock_page* page = told();
+    if (page) told_gettime(page, OMX_REALTIME_COARSE, &now); /* what time(2) reads: never ahead of the fine clock */
+    else node_gettime(CLOCK_REALTIME_COARSE, &now);
     if (where) *where = now.tv_sec;
     return now.tv_sec;
 }

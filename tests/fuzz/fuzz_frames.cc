@@ -53,7 +53,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 24) {
+    switch (random() % 26) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -86,7 +86,7 @@ bool try_decoders(Random& random) {
         case 16: return try_body(LeaveFrame{pid(random), some_text(random), some_text(random)}, random);
         case 17: {
             auto image = noise(random, 200);
-            return try_body(HomecomingFrame{pid(random), image}, random);
+            return try_body(HomecomingFrame{pid(random), static_cast<int64_t>(random() >> 3), image}, random);
         }
         case 18: return try_body(ReadyFrame{pid(random), {static_cast<uint32_t>(random()), 7}}, random);
         case 19: {
@@ -101,6 +101,11 @@ bool try_decoders(Random& random) {
         case 21: {
             auto data = noise(random, 200);
             return try_body(ProcTold{static_cast<int>(random() % 4096), static_cast<uint32_t>(random()), data}, random);
+        }
+        case 22: return try_body(ClockAsk{static_cast<int64_t>(random())}, random);
+        case 23: {
+            auto ns = [&] { return static_cast<int64_t>(random() >> 3); };
+            return try_body(ClockFrame{ns(), ns(), ns(), -ns(), ns(), -ns()}, random);
         }
         default: break;
     }

@@ -16,6 +16,12 @@ MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--lo
 # first use (docs/lanes.md); otherwise only long-running ones do. `lazy`: data files are mapped as big ones are, however
 # small. `without-X`: as if the kernel lacked X.
 NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",), "lazy": ("--lazy-above=0",)}
+# `skewed`: a node that was started a day later than home (it sees so; all guests' clocks are home's all the same).
+# `hour-ahead`: a node that takes home's CLOCK_REALTIME to be an hour ahead of its own. It isn't, on one machine: whoever
+# sees the kernel's clock instead of what the node says of home's is an hour late.
+for mode, skew in {"skewed": "0,86400", "hour-ahead": "3600"}.items():
+    MODES[mode] = ["--on"]
+    NODE_OPTIONS[mode] = ("--test-skew=" + skew,)
 for what in ("procmap-query", "sync-wake-up", "cache", "userfaultfd"):
     MODES["without-" + what] = ["--on"]
     NODE_OPTIONS["without-" + what] = ("--without=" + what,)

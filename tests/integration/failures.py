@@ -159,7 +159,7 @@ def case_process_numbers_exhausted_at_home(ctx):
 
 def case_node_that_speaks_otherwise(ctx):
     """Whatever a node says at first that isn't right: one line, 125."""
-    cpu = bytes(128)
+    cpu = bytes(136)                                           # and when it was sent
     texts = struct.pack("<I", 0) * 4
     answers = {
         "another version": (frame(HELLO, struct.pack("<IIII", 99, 0, 32768, 0) + cpu + texts), b"version 99"),

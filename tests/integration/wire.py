@@ -15,7 +15,7 @@ from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, 
 def case_hello_that_makes_no_sense(ctx):
     """Whoever connects and says something wrong is told what."""
     def words(pid_max):
-        return struct.pack("<4I", PROTOCOL_VERSION, os.getuid(), pid_max, 1) + bytes(128)
+        return struct.pack("<4I", PROTOCOL_VERSION, os.getuid(), pid_max, 1) + bytes(136)
     texts = struct.pack("<I", 0) * 4
     first_words = {
         "a short hello": (frame(HELLO, words(32768)), b"makes no sense"),
@@ -134,7 +134,7 @@ def case_calls_over_a_lane(ctx):
     lane = node.open_lane(41)
     lane.send(CALL, call(node.pid, WRITE, [1, 0x1000, 3], (3, b"one")), 0)
     reply = lane.receive()
-    frames = 3      # hello, image, the reply to take_job
+    frames = 4      # hello, clock, image, the reply to take_job
     ctx.expect(reply == (LANE_REPLY, 0, struct.pack("<QqHHI", frames, 3, 0, 0, 0)), f"write over a lane: {reply}")
     node.link.send(CALL, call(node.pid, WRITE, [1, 0x1000, 3], (3, b"two")), 8)
     ctx.expect(node.link.receive() == (REPLY, 8, struct.pack("<qHHI", 3, 0, 0, 0)), "write over the link")

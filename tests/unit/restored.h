@@ -23,7 +23,7 @@ struct Variant {
     bool sealed_files = false;          // contents from sealed memfds, opened read-only, as a node has them
     unsigned long stub_personality = 0;
     uint32_t mxcsr = 0;                 // not 0: restore with an extended state that has this control word
-    int64_t realtime_offset_ns = 0;
+    int64_t realtime_ahead_ns = 0;      // not 0: of this machine's, told by a clock page
     int first_file = -1;                // instead of the content of the image's first file
 };
 

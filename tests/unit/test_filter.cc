@@ -54,9 +54,13 @@ TEST_CASE("the filter says of every row what the table says, whatever the argume
     }
 }
 
-TEST_CASE("reading a clock traps only where CPU time is asked for") {
-    for (uint64_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI})
+TEST_CASE("reading a clock traps unless the guests' time namespace keeps it") {
+    for (uint64_t clock : {CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM})
         CHECK(verdict(SYS_clock_gettime, {clock, 0}) == kAllow);
+    for (uint64_t clock : {CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI, CLOCK_MONOTONIC_RAW})
+        CHECK(verdict(SYS_clock_gettime, {clock, 0}) == kNotify);
+    CHECK(verdict(SYS_gettimeofday) == kNotify);
+    CHECK(verdict(SYS_time) == kNotify);
     CHECK(verdict(SYS_clock_gettime, {CLOCK_PROCESS_CPUTIME_ID, 0}) == kNotify);
     CHECK(verdict(SYS_clock_gettime, {CLOCK_THREAD_CPUTIME_ID, 0}) == kNotify);
     CHECK(verdict(SYS_clock_gettime, {static_cast<uint64_t>(-6), 0}) == kNotify);          // of some process

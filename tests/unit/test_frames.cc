@@ -46,6 +46,7 @@ Hello some_hello() {
     h.kernel = "6.1.0";
     h.command = "make -j 8";
     h.boot_id = "01234567-89ab-cdef-0123-456789abcdef";
+    h.asked = 5'000'000'000;
     return h;
 }
 
@@ -62,6 +63,24 @@ TEST_CASE("hello carries what each side must know of the other") {
     CHECK(h.kernel == "6.1.0");
     CHECK(h.command == "make -j 8");
     CHECK(h.boot_id == some_hello().boot_id);
+    CHECK(h.asked == 5'000'000'000);
+}
+
+TEST_CASE("home's clocks travel as they are, and none that a sum could overflow") {
+    Bytes body;
+    CHECK(round_trip(ClockAsk{-3}, body).asked == -3);
+    ClockFrame clocks{.asked = 1, .monotonic = 2, .realtime = int64_t{1} << 61, .tai = 4, .boottime = -5, .raw = 6};
+    auto c = round_trip(clocks, body);
+    CHECK(body.size() == 48);
+    CHECK(c.asked == 1);
+    CHECK(c.monotonic == 2);
+    CHECK(c.realtime == int64_t{1} << 61);
+    CHECK(c.tai == 4);
+    CHECK(c.boottime == -5);
+    CHECK(c.raw == 6);
+    CHECK(refusal(clocks, 8, INT64_MAX).ends_with("monotonic is no time"));
+    CHECK(refusal(clocks, 16, INT64_MIN).ends_with("realtime is no time"));
+    CHECK(refusal(HomecomingFrame{HomePid(9), 0, {}}, 4, INT64_MAX).ends_with("monotonic is no time"));
 }
 
 TEST_CASE("hello of another version is told apart from a broken one") {
@@ -124,8 +143,9 @@ TEST_CASE("life frames keep their numbers") {
     CHECK(leave.reason == "for a reason");
     CHECK(leave.call == "shmat");
     Bytes some{std::byte{1}, std::byte{2}};
-    auto homecoming = round_trip(HomecomingFrame{HomePid(9), View(some)}, body);
+    auto homecoming = round_trip(HomecomingFrame{HomePid(9), 77, View(some)}, body);
     CHECK(std::ranges::equal(homecoming.image, some));
+    CHECK(homecoming.monotonic == 77);
     auto ready = round_trip(ReadyFrame{HomePid(9), {3, 1}}, body);
     CHECK(ready.whole == std::vector<uint32_t>{3, 1});
     auto pages = round_trip(PagesFrame{.pid = HomePid(9), .address = 4096, .last = true, .data = View(some)}, body);
@@ -242,7 +262,7 @@ TEST_CASE("lane frames keep token and number") {
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 29);
+    CHECK(names == 31);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }

@@ -1,5 +1,6 @@
 // The machinery behind test_restore.cc; see restored.h.
 #include "tests/unit/restored.h"
+#include "remote/guest_clocks.h"
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -215,6 +216,22 @@ UniqueFd sealed_copy(int file) {
     return UniqueFd(::open(fmt::format("/proc/self/fd/{}", memory.get()).c_str(), O_RDONLY | O_CLOEXEC));
 }
 
+// What a worker tells, of clocks so far ahead of this machine's.
+UniqueFd clock_pages(int64_t ahead_ns) {
+    timespec monotonic, realtime;
+    ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    ::clock_gettime(CLOCK_REALTIME, &realtime);
+    ahead_ns += (realtime.tv_sec - monotonic.tv_sec) * kSecondNs + realtime.tv_nsec - monotonic.tv_nsec;
+    omx_clock_page page{};
+    for (auto& clock : page.clock) {
+        clock.ahead.seconds = moment_of(ahead_ns).seconds;
+        clock.ahead.nanoseconds = moment_of(ahead_ns).nanoseconds;
+    }
+    UniqueFd memory(::memfd_create("clocks", MFD_CLOEXEC));
+    if (::ftruncate(memory.get(), OMX_CLOCK_BYTES) < 0 || ::pwrite(memory.get(), &page, sizeof page, 0) < 0) return {};
+    return memory;
+}
+
 // The extended state of a process that has just begun, but for one control word.
 Bytes own_xstate(uint32_t mxcsr) {
     pid_t pid = ::fork();
@@ -261,7 +278,9 @@ Outcome restore(const Captured& c, const Variant& variant) {
     }
     if (variant.first_file >= 0) files[0] = variant.first_file;
     auto start = Clock::now();
-    auto plan = plan_restore(*image, files, variant.realtime_offset_ns);
+    UniqueFd clocks;
+    if (variant.realtime_ahead_ns) clocks = clock_pages(variant.realtime_ahead_ns);
+    auto plan = plan_restore(*image, files, {.clocks = clocks.get()});
     outcome.plan_us = since_us(start);
     if (!plan) return outcome.error = plan.error().what, outcome;
     outcome.operations = plan->operations.size();

@@ -1,0 +1,69 @@
+// The clocks that guests see: home's. What home says of its clocks over the link becomes offsets of the guests' time
+// namespace (CLOCK_MONOTONIC, CLOCK_BOOTTIME: once, before the first guest) and numbers on a page that all guests map
+// (CLOCK_REALTIME and the others that no namespace keeps: again and again).
+#pragma once
+#include "loader/stub/clock_page.h"
+#include "protocol/frames.h"
+#include "protocol/unique_fd.h"
+#include <memory>
+#include <optional>
+#include <time.h>
+
+namespace omx {
+
+inline constexpr int64_t kSecondNs = OMX_SECOND_NS;
+omx_moment moment_of(int64_t ns);                        // also of negative ones: only the seconds are negative
+
+// How far home's clock is ahead of ours, as far as a link lets see. Home read its clock somewhere between our question
+// and its answer, so the truth lies between two bounds, as far from each other as a round trip takes. A value within both
+// keeps cause before effect both ways: nothing from home seems to come from the future, nor anything of ours there.
+class ClockGap {
+public:
+    void add(int64_t asked, int64_t home, int64_t heard);
+    bool known() const { return samples_ > 0; }
+    int64_t ahead() const { return ahead_; }
+    int64_t shortest_ns() const { return shortest_; }    // round trip
+    int samples() const { return samples_; }
+
+private:
+    int64_t ahead_ = 0, shortest_ = 0;
+    int samples_ = 0;
+};
+
+class GuestClocks {
+public:
+    // `offsets`: /proc/self/timens_offsets of a worker whose children are to live in a time namespace of their own;
+    // opened while it had the privilege. `test_realtime`: seconds that home's CLOCK_REALTIME is taken to be ahead of
+    // what home says, so that who sees this machine's by mistake shows it (tests: here both are one clock).
+    static Result<GuestClocks> make(UniqueFd offsets, int64_t test_realtime);
+
+    int64_t now() const;                                 // CLOCK_MONOTONIC of this process
+    void heard(const ClockFrame&);
+    const ClockGap& gap() const { return gap_; }
+    // From here on guests may be made; their CLOCK_MONOTONIC stays as it is set now.
+    Status settle();
+    bool settled() const { return settled_; }
+
+    int offsets() const { return offsets_.get(); }
+    int pages() const { return pages_.get(); }           // for plan_restore
+    int64_t monotonic() const;                           // as guests see it
+    // What a guest's clock shows; nullopt: one that its own kernel, or only home, can tell.
+    std::optional<timespec> read(clockid_t) const;
+    // That moment of the clock, by the guests' CLOCK_MONOTONIC: for waits, which the kernel must end.
+    std::optional<timespec> in_monotonic(clockid_t, const timespec&) const;
+
+private:
+    struct Unmap { void operator()(omx_clock_page*) const; };
+    Status open_pages();
+    void tell();
+
+    UniqueFd offsets_, pages_;
+    std::unique_ptr<omx_clock_page, Unmap> page_;
+    ClockGap gap_;
+    ClockFrame home_;                                    // the last that it said, without noise
+    int64_t test_realtime_ns_ = 0;
+    int64_t ahead_ = 0;                                  // of the guests' CLOCK_MONOTONIC, against ours
+    bool settled_ = false, set_ = false;
+};
+
+}  // namespace omx
