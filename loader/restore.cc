@@ -125,6 +125,7 @@ public:
         if (!plan) return plan;
         plan->files = std::move(all);
         plan->has_island = has_island;
+        plan->clocks = clock_.page;
         plan->ours.push_back({places_.landing, places_.landing + places_.landing_bytes});
         plan->system_call = places_.landing + kSystemCallAt;
         if (node.clocks >= 0) plan->ours.push_back({places_.clocks, places_.clocks + OMX_CLOCK_BYTES});

@@ -31,14 +31,15 @@ struct Plan {
     UniqueFd memfd;
     std::vector<int> files;        // borrowed descriptors, in Image::files order, then the node's
     bool has_island = false;
+    uint64_t clocks = 0;                    // where NodeFiles::clocks are mapped; 0: nowhere
     std::vector<AddressRange> ours;         // what the guest will have besides the image's, home's vDSO with it
     uint64_t system_call = 0;               // a system call instruction that stays in it, whatever it unmaps of its own
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
-// What every guest of a node maps besides its image; borrowed descriptors, -1: it doesn't. `island_code`, `island_news`:
-// island_file(), and the page shared with the worker; the guest has the island only if nothing of its own is or may come
-// to be there. `clocks`: OMX_CLOCK_BYTES that begin with an omx_clock_page; without it this machine's clocks are the
-// guest's.
+// What every guest of a node maps besides its image; borrowed descriptors, -1: it doesn't. `island_code`,
+// `island_news`: island_file(), and the page shared with the worker; the guest has the island only if nothing of its
+// own is or may come to be there. `clocks`: OMX_CLOCK_BYTES that begin with an omx_clock_page; without it this
+// machine's clocks are the guest's.
 struct NodeFiles { int island_code = -1, island_news = -1, clocks = -1; };
 // `files[i]` holds the content of image.files[i]. Uses this kernel's vDSO as the clock behind ours (see loader/vdso/).
 Result<Plan> plan_restore(const Image& image, std::span<const int> files, NodeFiles = {});

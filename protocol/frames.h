@@ -254,8 +254,8 @@ struct ClockAsk {
     void encode(Writer&) const;
     static Result<ClockAsk> decode(View);
 };
-// Home's clocks, read at one moment: CLOCK_MONOTONIC in nanoseconds, and how far the others are ahead of it. `asked`: 0 if
-// nobody has asked.
+// Home's clocks, read at one moment: CLOCK_MONOTONIC in nanoseconds, and how far the others are ahead of it. `asked`: 0
+// if nobody has asked.
 struct ClockFrame {
     int64_t asked = 0;
     int64_t monotonic = 0;

@@ -115,6 +115,16 @@ Placement place_clock_gettime(const CallArgs& args) {
     }
 }
 
+Placement place_clock_nanosleep(const CallArgs& args) {
+    constexpr Placement home{Place::forward, words::homes_moment};
+    switch (static_cast<int32_t>(args[0])) {
+    case CLOCK_REALTIME_ALARM: case CLOCK_BOOTTIME_ALARM: return home;       // which wake the machine
+    case CLOCK_REALTIME: case CLOCK_TAI: if (args[1] & TIMER_ABSTIME) return home; break;
+    default: break;
+    }
+    return {Place::local, {}};
+}
+
 Placement place_clock_getres(const CallArgs& args) {
     if (static_cast<int32_t>(args[0]) < 0) return forward;      // EINVAL unless home has that process
     return {Place::local, {}};

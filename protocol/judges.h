@@ -14,6 +14,7 @@ Placement place_setrlimit(const CallArgs&);
 Placement place_prlimit(const CallArgs&);
 Placement place_itimer(const CallArgs&);
 Placement place_clock_gettime(const CallArgs&);
+Placement place_clock_nanosleep(const CallArgs&);
 Placement place_clock_getres(const CallArgs&);
 Placement place_get_robust_list(const CallArgs&);
 Placement place_get_mempolicy(const CallArgs&);

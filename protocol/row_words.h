@@ -85,6 +85,8 @@ inline constexpr std::string_view cpu_time =
     "CPU time is used on both machines: the node's part, which it counts, is added to home's";
 
 inline constexpr std::string_view told_clock = "home's clock, which the worker knows from the link";
+inline constexpr std::string_view own_moment = "a moment of CLOCK_REALTIME is turned into one of CLOCK_MONOTONIC";
+inline constexpr std::string_view homes_moment = "until a moment of CLOCK_REALTIME: that is home's clock";
 
 // ---- rows ----
 constexpr Row row(uint16_t number, std::string_view name, Place place, Args args = {}) {

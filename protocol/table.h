@@ -46,8 +46,17 @@ bool may_block(uint32_t nr, const CallArgs& args);
 // gives them TRACE (a ptrace stop) instead of a notification.
 bool traced_by_ptrace(const Row&);
 
-// When a row that is not `local` may run untrapped all the same: (args[argument] & mask) == value. For the filter.
-struct LocalWhen { uint8_t argument; uint64_t mask, value; };
+// Of a call's arguments: (args[argument] & mask) == value, and the same of a second one if it has a mask. For the
+// filter: when a call may run untrapped although its row is not simply `local`, and when it is held in a ptrace stop.
+struct When {
+    uint8_t argument;
+    uint64_t mask, value;
+    uint8_t second = 0;
+    uint64_t second_mask = 0, second_value = 0;
+    constexpr bool holds(const CallArgs& args) const {
+        return (args[argument] & mask) == value && (args[second] & second_mask) == second_value;
+    }
+};
 
 // ---- the implementation part: what a row is made of. Words to write rows with are in protocol/row_words.h ----
 
@@ -169,7 +178,8 @@ struct Row {
     Returns returns = Returns::number;
     bool blocks = false;
     int8_t lowers = -1;                          // this argument, a count of bytes, may be lowered for a huge buffer
-    std::span<const LocalWhen> local_when{};     // one of them is enough
+    std::span<const When> local_when{};          // one of them is enough; for a `local` row: none else
+    std::span<const When> stopped_when{};        // likewise: its registers have to be rewritten (remote/timed_calls.cc)
     const Subtable* subtable = nullptr;
     Judge judge = nullptr;                       // places by the arguments where no subtable can
     std::string_view why{};
@@ -178,7 +188,8 @@ struct Row {
     constexpr Row because(std::string_view w) const { Row r = *this; r.why = w; return r; }
     constexpr Row returning(Returns how) const { Row r = *this; r.returns = how; return r; }
     constexpr Row lowering(int8_t argument) const { Row r = *this; r.lowers = argument; return r; }
-    constexpr Row allowed_when(std::span<const LocalWhen> w) const { Row r = *this; r.local_when = w; return r; }
+    constexpr Row allowed_when(std::span<const When> w) const { Row r = *this; r.local_when = w; return r; }
+    constexpr Row stopped_if(std::span<const When> w) const { Row r = *this; r.stopped_when = w; return r; }
     constexpr Row by(const Subtable& s) const { Row r = *this; r.subtable = &s; return r; }
     constexpr Row by(Judge j) const { Row r = *this; r.judge = j; return r; }
 };

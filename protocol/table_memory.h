@@ -8,13 +8,24 @@
 namespace omx::words {
 
 // MAP_ANONYMOUS, neither MAP_LOCKED nor MAP_HUGETLB.
-inline constexpr LocalWhen anonymous_small_pages[] = {{3, 0x20 | 0x2000 | 0x40000, 0x20}};
+inline constexpr When anonymous_small_pages[] = {{3, 0x20 | 0x2000 | 0x40000, 0x20}};
 // 0x1001 to 0x1004: set and get fs and gs. And what glibc asks at every start, and no kernel has ever answered.
-inline constexpr LocalWhen segments[] = {{0, 0xfffffff8, 0x1000}, {0, 0xffffffff, 0x3001}};
-inline constexpr LocalWhen own_list[] = {{0, 0xffffffff, 0}};
+inline constexpr When segments[] = {{0, 0xfffffff8, 0x1000}, {0, 0xffffffff, 0x3001}};
+inline constexpr When own_list[] = {{0, 0xffffffff, 0}};
 // Those of the guests' time namespace: monotonic, its coarse one, boottime and its alarm clock.
-inline constexpr LocalWhen steady_clocks[] = {{0, 0xffffffff, 1}, {0, 0xffffffff, 6}, {0, 0xffffffff, 7}, {0, 0xffffffff, 9}};
-inline constexpr LocalWhen named_clocks[] = {{0, 0x80000000, 0}};
+inline constexpr When steady_clocks[] = {
+    {0, 0xffffffff, 1}, {0, 0xffffffff, 6}, {0, 0xffffffff, 7}, {0, 0xffffffff, 9}};
+// Waits until a moment of a clock. Of one that the guests' time namespace keeps, or for a while: the node's kernel
+// knows how. Of CPU time (2, or of some process): its moments are others there. Other clocks are home's, and so are they.
+inline constexpr When own_sleeps[] = {
+    {0, 0xffffffff, 1}, {0, 0xffffffff, 7}, {0, 0xffffffff, 0, 1, 1, 0}, {0, 0xffffffff, 11, 1, 1, 0}};
+inline constexpr When cpu_sleeps[] = {{0, 0xffffffff, 2, 1, 1, 1}, {0, 0x80000000, 0x80000000, 1, 1, 1}};
+// FUTEX_CLOCK_REALTIME, and FUTEX_LOCK_PI (6), which knows no other clock.
+inline constexpr When realtime_futexes[] = {{1, 0x100, 0x100}, {1, 0x107, 6}};
+inline constexpr When other_futexes[] = {{1, 0x104, 0}, {1, 0x106, 4}, {1, 0x107, 7}};
+inline constexpr When realtime_wait[] = {{5, 0xffffffff, 0}}, monotonic_wait[] = {{5, 0xffffffff, 1}};
+inline constexpr When realtime_waitv[] = {{4, 0xffffffff, 0}}, monotonic_waitv[] = {{4, 0xffffffff, 1}};
+inline constexpr When named_clocks[] = {{0, 0x80000000, 0}};
 
 inline constexpr Row memory_rows[] = {
     row(9, "mmap", life, {address, size, protection, map_flags, fd, off})
@@ -75,16 +86,20 @@ inline constexpr Row memory_rows[] = {
     row(35, "nanosleep", local, {address, address}).blocking(),
     row(96, "gettimeofday", cached, {out(bytes(16)), out(bytes(8))}).because(told_clock),
     row(201, "time", cached, {out(bytes(8))}).because(told_clock),
-    row(202, "futex", local, {address, num, uns, address, address, uns}).blocking(),
+    row(202, "futex", local, {address, num, uns, address, address, uns}).blocking()
+        .allowed_when(other_futexes).stopped_if(realtime_futexes).because(own_moment),
     row(219, "restart_syscall", local).blocking(),
     row(228, "clock_gettime", cached, {num, out(bytes(16))})
         .allowed_when(steady_clocks).by(place_clock_gettime).because(told_clock),
     row(229, "clock_getres", forward, {num, out(bytes(16))}).allowed_when(named_clocks).by(place_clock_getres),
-    row(230, "clock_nanosleep", local, {num, hex, address, address}).blocking(),
+    row(230, "clock_nanosleep", forward, {num, hex, timespec, in_maybe_out(bytes(16), even_failed())}).blocking()
+        .allowed_when(own_sleeps).stopped_if(cpu_sleeps).by(place_clock_nanosleep).because(homes_moment),
     row(318, "getrandom", local, {address, size, hex}),
-    row(449, "futex_waitv", local, {address, uns, hex, address, num}).blocking(),
+    row(449, "futex_waitv", local, {address, uns, hex, address, num}).blocking()
+        .allowed_when(monotonic_waitv).stopped_if(realtime_waitv).because(own_moment),
     row(454, "futex_wake", local, {address, hex, num, hex}),
-    row(455, "futex_wait", local, {address, hex, hex, hex, address, num}).blocking(),
+    row(455, "futex_wait", local, {address, hex, hex, hex, address, num}).blocking()
+        .allowed_when(monotonic_wait).stopped_if(realtime_wait).because(own_moment),
     row(456, "futex_requeue", local, {address, hex, num, num}),
 
     // The thread's own registers and words in memory.

@@ -12,7 +12,7 @@ inline constexpr Arg itimer_in = in(bytes(32)), itimer_out = out(bytes(32));
 
 inline constexpr std::string_view cpu_timers = "timers of CPU time are kept on the node, all others at home";
 
-inline constexpr LocalWhen exit_word_asked[] = {{0, 0xffffffff, 40}};      // PR_GET_TID_ADDRESS
+inline constexpr When exit_word_asked[] = {{0, 0xffffffff, 40}};      // PR_GET_TID_ADDRESS
 
 inline constexpr Row process_rows[] = {
     // Both halves act together.

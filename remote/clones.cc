@@ -20,12 +20,6 @@ constexpr uint64_t kRedZoneBytes = 128, kCloneArgsOldestBytes = 64;
 // Never natively: they would hide the child from us, or are asked of home.
 constexpr uint64_t kStripped = CLONE_UNTRACED | CLONE_PTRACE;
 
-void restore_arguments(user_regs_struct& regs, const user_regs_struct& from) {
-    regs.orig_rax = from.orig_rax;
-    regs.rdi = from.rdi, regs.rsi = from.rsi, regs.rdx = from.rdx, regs.r10 = from.r10, regs.r8 = from.r8,
-    regs.r9 = from.r9;
-}
-
 bool get_mask(HomeTid tid, uint64_t& mask) { return ptrace(PTRACE_GETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
 bool set_mask(HomeTid tid, uint64_t mask) { return ptrace(PTRACE_SETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
 
@@ -191,7 +185,7 @@ void Worker::finish_clone_if_ready() {
         if (c.args.flags & CLONE_VM) p.space = parent.space;
         p.memory.replaced(p.space);
         if (!setup_.procmap_query) p.memory.never_query();
-        p.ours = parent.ours, p.system_call = parent.system_call;
+        p.ours = parent.ours, p.system_call = parent.system_call, p.clocks = parent.clocks;
         p.installed =
             c.args.flags & CLONE_FILES ? parent.installed : std::make_shared<InstalledFiles>(*parent.installed);
         bool apart = !(c.args.flags & (CLONE_VM | CLONE_FILES));
@@ -202,11 +196,11 @@ void Worker::finish_clone_if_ready() {
     // Both go on as if the call had been made as it was written: libc keeps values in the argument registers.
     user_regs_struct regs;
     if (tracee::registers(c.number, regs)) {
-        restore_arguments(regs, caller->at_stop);
+        tracee::restore_arguments(regs, caller->at_stop);
         tracee::set_registers(c.number, regs);
     }
     if (tracee::registers(c.caller, regs)) {
-        restore_arguments(regs, caller->at_stop);
+        tracee::restore_arguments(regs, caller->at_stop);
         tracee::set_registers(c.caller, regs);
     }
     set_mask(c.number, c.mask);
@@ -235,8 +229,9 @@ void Worker::wrong_number(Thread& caller) {
 }
 
 // At the end of a clone that made no child (the node's limits), that was interrupted, or whose child had a wrong
-// number; or of an exec of the stub that failed.
+// number; of an exec of the stub that failed; or of a wait whose moment we have rewritten.
 void Worker::on_call_end_stop(Thread& t) {
+    if (t.lent_moment) return timed_call_over(t);
     user_regs_struct regs;
     if (!tracee::registers(t.tid, regs)) return;
     if (auto it = restores_.find(t.process->pid); it != restores_.end() && it->second->is_exec)

@@ -18,15 +18,20 @@ Status checked(int code, std::string_view doing) {
     return {};
 }
 
+Status add_when(void* ctx, const Row& row, uint32_t action, const When& when) {
+    scmp_arg_cmp conditions[]{{when.argument, SCMP_CMP_MASKED_EQ, when.mask, when.value},
+                              {when.second, SCMP_CMP_MASKED_EQ, when.second_mask, when.second_value}};
+    unsigned count = when.second_mask ? 2 : 1;
+    return checked(seccomp_rule_add_array(ctx, action, row.number, count, conditions), row.name);
+}
+
 Status add_row(void* ctx, const Row& row) {
     int nr = row.number;
-    auto doing = [&] { return fmt::format("rule for {}", row.name); };
-    if (traced_by_ptrace(row)) return checked(seccomp_rule_add(ctx, SCMP_ACT_TRACE(0), nr, 0), doing());
-    if (row.place == Place::local) return checked(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), doing());
-    for (auto& when : row.local_when) {
-        scmp_arg_cmp condition{when.argument, SCMP_CMP_MASKED_EQ, when.mask, when.value};
-        OMX_TRY(checked(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &condition), doing()));
-    }
+    if (traced_by_ptrace(row)) return checked(seccomp_rule_add(ctx, SCMP_ACT_TRACE(0), nr, 0), row.name);
+    if (row.place == Place::local && row.local_when.empty())
+        return checked(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), row.name);
+    for (auto& when : row.local_when) OMX_TRY(add_when(ctx, row, SCMP_ACT_ALLOW, when));
+    for (auto& when : row.stopped_when) OMX_TRY(add_when(ctx, row, SCMP_ACT_TRACE(0), when));
     return {};
 }
 

@@ -5,6 +5,7 @@
 #include "loader/proc_view.h"
 #include "protocol/marshal.h"
 #include "remote/cpu_timers.h"
+#include "remote/guest_clocks.h"
 #include "remote/guest_process_memory.h"
 #include "remote/lane.h"
 #include "remote/homing.h"
@@ -60,6 +61,7 @@ struct GuestThread {
     std::optional<LazyMapping> lazy_mapping;
     uint64_t content_wanted = 0;                 // not 0: its call begins anew when content is here (lazy_maps.cc)
     std::optional<Resume> held;                  // stopped while its process is frozen: how it goes on at the thaw
+    std::optional<LentMoment> lent_moment;       // the argument of its wait: its registers are put back at the end
     user_regs_struct at_stop{};                  // registers at the TRACE stop of clone or execve
     std::optional<uint64_t> temporary_mask;      // its call was interrupted under this mask: see signals.cc
     GuestAddr mask_address;                      // where the guest has that mask
@@ -94,6 +96,7 @@ struct GuestProcess {
     std::shared_ptr<InstalledFiles> installed = std::make_shared<InstalledFiles>();
     std::shared_ptr<LazySpace> space = std::make_shared<LazySpace>();
     ProcessMemory memory;
+    uint64_t clocks = 0;                         // where the pages of GuestClocks are in it
     std::vector<AddressRange> ours;              // mapped in it, and nothing to the guest
     uint64_t system_call = 0;                    // an instruction there
     GuestLane lane;

@@ -1,6 +1,7 @@
 #include "remote/guest_clocks.h"
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -101,6 +102,7 @@ Status GuestClocks::open_pages() {
     page_.reset(static_cast<omx_clock_page*>(p));
     pages_.reset(open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (!pages_) return fail_errno("can't open the guests' clocks");
+    for (uint16_t i = 0; i < OMX_MOMENTS; i++) free_moments_.push_back(i);
     return {};
 }
 
@@ -127,13 +129,18 @@ Status GuestClocks::settle() {
     int64_t boottime = monotonic() + home_.boottime - read_clock(CLOCK_BOOTTIME);
     OMX_TRY(write_offsets(offsets_.get(), {own->monotonic + ahead_, own->boottime + boottime}));
     offsets_.reset();
-    settled_ = true;
-    tell();
+    settle_without_namespace();
     return {};
 }
 
-// Guests that read meanwhile begin anew (vdso.c). A clock that is found to be fast stands still until it is right, so that
-// none is ever seen going back.
+void GuestClocks::settle_without_namespace() {
+    ahead_ = gap_.ahead();
+    settled_ = true;
+    tell();
+}
+
+// Guests that read meanwhile begin anew (vdso.c). A clock that is found to be fast stands still until it is right, so
+// that none is ever seen going back.
 void GuestClocks::tell() {
     int64_t since = gap_.ahead() - ahead_;
     const int64_t ahead[OMX_TOLD_CLOCKS] = {home_.realtime + since, home_.realtime + since, home_.tai + since,
@@ -170,6 +177,14 @@ std::optional<timespec> GuestClocks::in_monotonic(clockid_t id, const timespec& 
     if (m.nanoseconds < 0) m.nanoseconds += kSecondNs, m.seconds--;
     if (m.seconds < 0) m = {};                           // before home's start: long over
     return timespec{m.seconds, m.nanoseconds};
+}
+
+std::optional<LentMoment> GuestClocks::lend(const timespec& moment) {
+    if (free_moments_.empty()) return std::nullopt;
+    LentMoment lent(free_moments_, free_moments_.back());
+    free_moments_.pop_back();
+    std::memcpy(reinterpret_cast<char*>(page_.get()) + lent.offset(), &moment, sizeof moment);
+    return lent;
 }
 
 }  // namespace omx

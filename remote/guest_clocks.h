@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <time.h>
+#include <utility>
+#include <vector>
 
 namespace omx {
 
@@ -15,8 +17,8 @@ inline constexpr int64_t kSecondNs = OMX_SECOND_NS;
 omx_moment moment_of(int64_t ns);                        // also of negative ones: only the seconds are negative
 
 // How far home's clock is ahead of ours, as far as a link lets see. Home read its clock somewhere between our question
-// and its answer, so the truth lies between two bounds, as far from each other as a round trip takes. A value within both
-// keeps cause before effect both ways: nothing from home seems to come from the future, nor anything of ours there.
+// and its answer, so the truth lies between two bounds, as far from each other as a round trip takes. A value within
+// both keeps cause before effect both ways: nothing from home seems to come from the future, nor ours there.
 class ClockGap {
 public:
     void add(int64_t asked, int64_t home, int64_t heard);
@@ -28,6 +30,24 @@ public:
 private:
     int64_t ahead_ = 0, shortest_ = 0;
     int samples_ = 0;
+};
+
+// A moment that stands where guests can read it, as an argument of one of their calls.
+class LentMoment {
+public:
+    LentMoment(std::vector<uint16_t>& free, uint16_t index) : free_(&free), index_(index) {}
+    LentMoment(LentMoment&& other) noexcept : free_(std::exchange(other.free_, nullptr)), index_(other.index_) {}
+    LentMoment& operator=(LentMoment&& other) noexcept {
+        std::swap(free_, other.free_);
+        std::swap(index_, other.index_);
+        return *this;
+    }
+    ~LentMoment() { if (free_) free_->push_back(index_); }
+    uint64_t offset() const { return OMX_MOMENTS_AT + index_ * sizeof(timespec); }      // within the pages
+
+private:
+    std::vector<uint16_t>* free_;
+    uint16_t index_;
 };
 
 class GuestClocks {
@@ -42,6 +62,7 @@ public:
     const ClockGap& gap() const { return gap_; }
     // From here on guests may be made; their CLOCK_MONOTONIC stays as it is set now.
     Status settle();
+    void settle_without_namespace();                     // tests: as if guests' CLOCK_MONOTONIC were set
     bool settled() const { return settled_; }
 
     int offsets() const { return offsets_.get(); }
@@ -51,6 +72,8 @@ public:
     std::optional<timespec> read(clockid_t) const;
     // That moment of the clock, by the guests' CLOCK_MONOTONIC: for waits, which the kernel must end.
     std::optional<timespec> in_monotonic(clockid_t, const timespec&) const;
+    // nullopt: all are lent. The one who gets it must not outlive these clocks, nor these be moved meanwhile.
+    std::optional<LentMoment> lend(const timespec&);
 
 private:
     struct Unmap { void operator()(omx_clock_page*) const; };
@@ -59,6 +82,7 @@ private:
 
     UniqueFd offsets_, pages_;
     std::unique_ptr<omx_clock_page, Unmap> page_;
+    std::vector<uint16_t> free_moments_;
     ClockGap gap_;
     ClockFrame home_;                                    // the last that it said, without noise
     int64_t test_realtime_ns_ = 0;

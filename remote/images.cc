@@ -149,7 +149,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     t.mask = t.mask_at_home = r.image.threads.front().blocked;
     p.memory.replaced(p.space);
     p.lane.has_island = r.plan->has_island;
-    p.ours = std::move(r.plan->ours), p.system_call = r.plan->system_call;
+    p.ours = std::move(r.plan->ours), p.system_call = r.plan->system_call, p.clocks = r.plan->clocks;
     restores_.erase(it);
     OMX_DEBUG("{}: runs", p.pid.value);
     link_.send(FrameType::image_done, 0, ImageDone{p.pid, ""});

@@ -51,6 +51,10 @@ struct CloneArgs {
 constexpr int kGetRseqConfiguration = 0x420f;
 struct RseqConfiguration { uint64_t pointer; uint32_t size, signature, flags, pad; };
 
+// 5.14 and 6.7.
+constexpr unsigned kFutexLockPi2 = 13;
+constexpr unsigned long long kFutexWait = 455;
+
 constexpr int kErestartSys = 512, kErestartNoIntr = 513, kErestartNoHand = 514, kErestartBlock = 516;
 
 }  // namespace omx::abi

@@ -16,8 +16,8 @@ Status unshare_namespaces();
 Status enter_empty_root();
 Status drop_privileges();
 
-// Called in between: the caller's children will live in a time namespace of their own. The file, /proc/self/timens_offsets,
-// sets its clocks, until the first child is in it, whatever privileges have been dropped by then.
+// Called in between: the caller's children will live in a time namespace of their own. The file (timens_offsets in
+// /proc/self) sets its clocks, until the first child is in it, whatever privileges have been dropped by then.
 Result<UniqueFd> unshare_time();
 // Tests only: this process's children see CLOCK_MONOTONIC and CLOCK_BOOTTIME so much later.
 Status shift_time(int64_t seconds);

@@ -60,6 +60,7 @@ void Worker::on_trace_stop(Thread& t) {
     if (t.process->homing) return rerun_held_call(t);                  // at home
     if (nr == SYS_rt_sigreturn) return on_sigreturn(t);
     if (nr == SYS_execve || nr == SYS_execveat) return request_exec(t);
+    if (auto row = find_row(nr); row && !row->stopped_when.empty()) return begin_timed_call(t);
     request_clone(t);
 }
 

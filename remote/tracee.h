@@ -21,6 +21,12 @@ inline bool registers(HomeTid tid, user_regs_struct& r) { return ptrace(PTRACE_G
 inline bool set_registers(HomeTid tid, const user_regs_struct& r) {
     return ptrace(PTRACE_SETREGS, tid.value, nullptr, &r) == 0;
 }
+// Those of a call, after others were put in their place: libc keeps values in them.
+inline void restore_arguments(user_regs_struct& regs, const user_regs_struct& from) {
+    regs.orig_rax = from.orig_rax;
+    regs.rdi = from.rdi, regs.rsi = from.rsi, regs.rdx = from.rdx;
+    regs.r10 = from.r10, regs.r8 = from.r8, regs.r9 = from.r9;
+}
 inline bool event_message(HomeTid tid, unsigned long& m) {
     return ptrace(PTRACE_GETEVENTMSG, tid.value, nullptr, &m) == 0;
 }

@@ -77,8 +77,8 @@ void Worker::on_frame(const Frame& f) {
     }
 }
 
-// An answer, or home's word that the clocks have been set, or that it is time to ask again. Until the first guest, whose
-// CLOCK_MONOTONIC stays as it is set then, some more questions go the way: the shortest one tells most.
+// An answer, or home's word that the clocks have been set, or that it is time to ask again. Until the first guest,
+// whose CLOCK_MONOTONIC stays as it is set then, some more questions go the way: the shortest one tells most.
 void Worker::on_clock(const ClockFrame& frame) {
     constexpr int kQuestionsAtFirst = 4;
     clocks_.heard(frame);

@@ -237,6 +237,9 @@ private:
     void become_sigsuspend(Thread&);
 
     // --- clocks ---
+    void begin_timed_call(Thread&);
+    void timed_call_over(Thread&);
+    std::optional<timespec> for_this_kernel(Thread&, clockid_t, const timespec&);
     std::optional<int64_t> told_time(Thread&, uint32_t nr, const CallArgs&);
 
     // --- CPU time ---

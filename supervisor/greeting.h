@@ -11,7 +11,8 @@ constexpr int kConnectMs = 5000, kHelloMs = 10000;
 std::string first_line(const char* path);
 
 Hello hello_of_home(std::string command);
-// Exchanges hellos, and tells the node what the clocks show here. `node` is the address, for the error, which is one sentence for a person.
+// Exchanges hellos, and tells the node what the clocks show here. `node` is the address, for the error, which is one
+// sentence for a person.
 Result<Hello> greet(Link&, const std::string& node, const Hello& ours);
 
 }  // namespace omx

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ Status Job::run() {
     if (!signals_) return fail_errno("signalfd");
     loop_.watch_readable(signals_.get(), [this] { on_own_signals(); });
     loop_.watch_readable(link_.fd(), [this] { hear_link(); });
+    watch_clocks();
     on_children();  // stops from before the descriptor existed
     while (!processes_.empty() && !may_end()) {
         heard_at_.reset();
@@ -195,6 +197,29 @@ void Job::on_frame(const Frame& f) {
 }
 
 void Job::on_clock_ask(const ClockAsk& ask) { link_.send(FrameType::clock, 0, home_clocks(ask.asked)); }
+
+// A guest's clock must follow when somebody sets ours, also a guest that waits for nothing else.
+void Job::watch_clocks() {
+    constexpr time_t kNever = 9'000'000'000;
+    auto arm = [this] {
+        itimerspec never{{}, {kNever, 0}};
+        timerfd_settime(clock_set_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, nullptr);
+    };
+    clock_set_.reset(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC));
+    if (!clock_set_) return;
+    arm();
+    loop_.watch_readable(clock_set_.get(), [this, arm] {
+        uint64_t unused;
+        if (read(clock_set_.get(), &unused, sizeof unused) < 0 && errno == ECANCELED) tell_clocks();
+        arm();
+    });
+}
+
+// The node asks then, and so learns how its clock and ours have moved against each other.
+void Job::tell_clocks() {
+    clocks_told_ = Spinner::Clock::now();
+    if (link_up_) link_.send(FrameType::clock, 0, home_clocks(0));
+}
 
 void Job::link_lost(const Error& why) {
     end_job("", fmt::format("lost the link to node {}: {}", setup_.node_name, why.what));

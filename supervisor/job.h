@@ -59,6 +59,8 @@ private:
     bool hear_lane(uint64_t number);
     void on_lane_ask(const LaneAsk&);
     void on_clock_ask(const ClockAsk&);
+    void watch_clocks();
+    void tell_clocks();
     void on_frame(const Frame&);
     void link_lost(const Error&);
     void end_job(const std::string& line, const std::string& line_of_each);
@@ -247,6 +249,8 @@ private:
     std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;
     bool stats_written_ = false;
+    Spinner::Clock::time_point clocks_told_ = Spinner::Clock::now();
+    UniqueFd clock_set_;                                       // readable when somebody has set CLOCK_REALTIME
     UniqueFd home_timer_;                                      // when who is in early_ may go on
     std::vector<HomePid> early_;                               // all of it is here, its clock is ahead of ours
     UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end

@@ -1,4 +1,5 @@
 // Takes the steps a session takes on a node, with the node's own code (remote/sandbox.h), and says which one fails.
+#include "loader/node_vdso.h"
 #include "protocol/unique_fd.h"
 #include "remote/sandbox.h"
 #include "supervisor/greeting.h"
@@ -6,6 +7,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/wait.h>
+#include <time.h>
 
 namespace omx {
 
@@ -76,6 +78,33 @@ Finding choose_pids() {
     });
 }
 
+// As a worker does it: the offsets are set when the privilege is gone already.
+Finding time_namespace() {
+    return in_session([] {
+        const char* remedy = "a kernel with CONFIG_TIME_NS (5.6; Debian's has it), user.max_time_namespaces";
+        if (auto entered = enter_empty_root(); !entered) return missing(entered.error().what, namespace_remedy());
+        auto offsets = unshare_time();
+        if (!offsets) return missing(offsets.error().what, remedy);
+        if (auto dropped = drop_privileges(); !dropped) return missing(dropped.error().what, remedy);
+        constexpr std::string_view kDay = "monotonic 86400 0\n";
+        timespec here{}, there{};
+        clock_gettime(CLOCK_MONOTONIC, &here);
+        if (write(offsets->get(), kDay.data(), kDay.size()) != static_cast<ssize_t>(kDay.size()))
+            return missing("its clocks can't be set", remedy);
+        int ends[2];
+        if (pipe(ends) != 0) return missing("pipe", "");
+        if (fork() == 0) {
+            clock_gettime(CLOCK_MONOTONIC, &there);
+            _exit(write(ends[1], &there, sizeof there) < 0);
+        }
+        close(ends[1]);
+        if (read(ends[0], &there, sizeof there) != sizeof there || there.tv_sec - here.tv_sec < 86400)
+            return missing("a child's clock is not what was set", remedy);
+        return found(node_vdso().pieces.empty() ? "yes; the vDSO can't be moved: clocks cost a system call"
+                                                : "yes, and the vDSO can be moved");
+    });
+}
+
 Finding pid_numbers() {
     return found(fmt::format("up to {} (a node's must reach its homes')", first_line("/proc/sys/kernel/pid_max")));
 }
@@ -84,6 +113,7 @@ constexpr Probe kProbes[] = {
     {"namespaces of an ordinary user", user_namespaces},
     {"empty root with its own /proc", empty_root},
     {"same process numbers (ns_last_pid)", choose_pids},
+    {"home's clocks (time namespace)", time_namespace},
     {"process numbers", pid_numbers},
 };
 

@@ -27,8 +27,8 @@ static inline int node_gettime(int id, struct timespec* t) {
     return node ? node(id, t) : (int)omx_call2(__NR_clock_gettime, (uint64_t)id, (uint64_t)t);
 }
 
-/* The page is written rarely and in a few instructions. A value must not be taken from two states of it, nor the clock be
- * read in one state and counted in another: then a clock that has been put back could be seen going back. */
+/* The page is written rarely and in a few instructions. A value must not be taken from two states of it, nor the clock
+ * be read in one state and counted in another: then a clock that has been put back could be seen going back. */
 static inline int told_gettime(const struct omx_clock_page* page, enum omx_told_clock which, struct timespec* t) {
     for (;;) {
         uint32_t sequence = page->sequence;
@@ -50,7 +50,8 @@ static inline const struct omx_clock_page* told(void) { return (const struct omx
 
 #define CLOCK_BIT(id) (1u << (id))
 #define TOLD_CLOCKS \
-    (CLOCK_BIT(CLOCK_REALTIME) | CLOCK_BIT(CLOCK_REALTIME_COARSE) | CLOCK_BIT(CLOCK_TAI) | CLOCK_BIT(CLOCK_MONOTONIC_RAW))
+    (CLOCK_BIT(CLOCK_REALTIME) | CLOCK_BIT(CLOCK_REALTIME_COARSE) | CLOCK_BIT(CLOCK_TAI) | \
+     CLOCK_BIT(CLOCK_MONOTONIC_RAW))
 #define READ_WITHOUT_A_CALL \
     (TOLD_CLOCKS | CLOCK_BIT(CLOCK_MONOTONIC) | CLOCK_BIT(CLOCK_MONOTONIC_COARSE) | CLOCK_BIT(CLOCK_BOOTTIME))
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <doctest/doctest.h>
 #include <linux/audit.h>
+#include <linux/futex.h>
 #include <random>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -35,9 +36,12 @@ uint32_t expected(uint32_t nr, const CallArgs& args) {
     auto row = find_row(nr);
     if (!row) return kNotify;
     if (traced_by_ptrace(*row)) return kTrace;
-    if (row->place == Place::local) return kAllow;
-    auto holds = [&](const LocalWhen& when) { return (args[when.argument] & when.mask) == when.value; };
-    return std::ranges::any_of(row->local_when, holds) ? kAllow : kNotify;
+    auto any = [&](std::span<const When> whens) {
+        return std::ranges::any_of(whens, [&](const When& when) { return when.holds(args); });
+    };
+    if (any(row->stopped_when)) return kTrace;
+    if (row->place == Place::local && row->local_when.empty()) return kAllow;
+    return any(row->local_when) ? kAllow : kNotify;
 }
 
 }  // namespace
@@ -64,6 +68,23 @@ TEST_CASE("reading a clock traps unless the guests' time namespace keeps it") {
     CHECK(verdict(SYS_clock_gettime, {CLOCK_PROCESS_CPUTIME_ID, 0}) == kNotify);
     CHECK(verdict(SYS_clock_gettime, {CLOCK_THREAD_CPUTIME_ID, 0}) == kNotify);
     CHECK(verdict(SYS_clock_gettime, {static_cast<uint64_t>(-6), 0}) == kNotify);          // of some process
+}
+
+TEST_CASE("waits trap where they name a moment that the node's kernel doesn't know") {
+    for (uint64_t op = 0; op < 16; op++)
+        for (uint64_t flags : {0, FUTEX_PRIVATE_FLAG})
+            CHECK(verdict(SYS_futex, {0, op | flags}) == (op == FUTEX_LOCK_PI || op == 14 ? kTrace : kAllow));
+    CHECK(verdict(SYS_futex, {0, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME}) == kTrace);
+    CHECK(verdict(SYS_futex_waitv, {0, 0, 0, 0, CLOCK_MONOTONIC}) == kAllow);
+    CHECK(verdict(SYS_futex_waitv, {0, 0, 0, 0, CLOCK_REALTIME}) == kTrace);
+    for (uint64_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI})
+        CHECK(verdict(SYS_clock_nanosleep, {clock, 0}) == kAllow);
+    for (uint64_t clock : {CLOCK_MONOTONIC, CLOCK_BOOTTIME})
+        CHECK(verdict(SYS_clock_nanosleep, {clock, TIMER_ABSTIME}) == kAllow);
+    CHECK(verdict(SYS_clock_nanosleep, {CLOCK_REALTIME, TIMER_ABSTIME}) == kNotify);
+    CHECK(verdict(SYS_clock_nanosleep, {CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME}) == kTrace);
+    CHECK(place_of(SYS_clock_nanosleep, {CLOCK_REALTIME, TIMER_ABSTIME}).place == Place::forward);
+    CHECK(place_of(SYS_clock_nanosleep, {CLOCK_PROCESS_CPUTIME_ID, 0}).place == Place::local);
 }
 
 TEST_CASE("anonymous memory never traps, files do") {
