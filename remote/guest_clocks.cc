@@ -70,17 +70,25 @@ omx_moment moment_of(int64_t ns) {
     return {seconds, rest};
 }
 
-// The shortest round trip says most. Otherwise what lies within the bounds stays as it is: to follow every measurement
-// would only make the clock unsteady.
+// All questions together say more than the shortest: one had a fast way there, another one back. What lies within the
+// bounds stays as it is, until they are much narrower: to follow every measurement would only make the clock unsteady.
 void ClockGap::add(int64_t asked, int64_t home, int64_t heard) {
-    int64_t least = home - heard, most = home - asked, round_trip = heard - asked;
-    if (round_trip < 0) return;
-    bool shortest = samples_ == 0 || round_trip < shortest_;
-    if (shortest) shortest_ = round_trip;
-    samples_++;
-    bool within = ahead_ >= least && ahead_ <= most;
-    if (shortest || (!within && round_trip <= 2 * shortest_)) ahead_ = least + round_trip / 2;
-    else if (!within) ahead_ = std::clamp(ahead_, least, most);
+    constexpr int64_t kDriftPart = 10'000;               // crystals differ by less than 100 parts in a million
+    int64_t least = home - heard, most = home - asked;
+    if (most < least) return;
+    int64_t drift = samples_ ? std::abs(heard - heard_) / kDriftPart : 0;
+    bool first = samples_++ == 0, contradicts = least > most_ + drift || most < least_ - drift;
+    heard_ = heard;
+    least_ = first || contradicts ? least : std::max(least, least_ - drift);
+    most_ = first || contradicts ? most : std::min(most, most_ + drift);
+    int64_t width = most_ - least_;
+    bool within = ahead_ >= least_ && ahead_ <= most_;
+    if (!within && contradicts && !first && width > 2 * chosen_width_) {     // slow, but it says that much
+        ahead_ = std::clamp(ahead_, least_, most_);
+    } else if (first || !within || 4 * width <= 3 * chosen_width_) {
+        ahead_ = least_ + width / 2;
+        chosen_width_ = width;
+    }
 }
 
 void GuestClocks::Unmap::operator()(omx_clock_page* page) const { munmap(page, OMX_CLOCK_BYTES); }

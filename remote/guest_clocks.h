@@ -18,17 +18,19 @@ omx_moment moment_of(int64_t ns);                        // also of negative one
 
 // How far home's clock is ahead of ours, as far as a link lets see. Home read its clock somewhere between our question
 // and its answer, so the truth lies between two bounds, as far from each other as a round trip takes. A value within
-// both keeps cause before effect both ways: nothing from home seems to come from the future, nor ours there.
+// both keeps cause before effect both ways: nothing from home seems to come from the future, nor ours there,
+// unless it travels faster than questions and answers have.
 class ClockGap {
 public:
     void add(int64_t asked, int64_t home, int64_t heard);
     bool known() const { return samples_ > 0; }
     int64_t ahead() const { return ahead_; }
-    int64_t shortest_ns() const { return shortest_; }    // round trip
+    int64_t uncertainty() const { return most_ - least_; }
     int samples() const { return samples_; }
 
 private:
-    int64_t ahead_ = 0, shortest_ = 0;
+    int64_t ahead_ = 0, least_ = 0, most_ = 0, heard_ = 0;
+    int64_t chosen_width_ = 0;                           // of the bounds, when ahead_ was chosen
     int samples_ = 0;
 };
 

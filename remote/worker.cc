@@ -78,14 +78,13 @@ void Worker::on_frame(const Frame& f) {
 }
 
 // An answer, or home's word that the clocks have been set, or that it is time to ask again. Until the first guest,
-// whose CLOCK_MONOTONIC stays as it is set then, some more questions go the way: the shortest one tells most.
+// whose CLOCK_MONOTONIC stays as it is set then, some more questions go the way.
 void Worker::on_clock(const ClockFrame& frame) {
-    constexpr int kQuestionsAtFirst = 4;
+    constexpr int kQuestionsAtFirst = 16;
     clocks_.heard(frame);
     bool more = !clocks_.settled() && clocks_.gap().samples() < kQuestionsAtFirst;
     if (more || !frame.asked) link_.send(FrameType::clock_ask, 0, ClockAsk{clocks_.now()});
-    OMX_DEBUG("home's clock is {} ns ahead, the shortest round trip took {} ns", clocks_.gap().ahead(),
-              clocks_.gap().shortest_ns());
+    OMX_DEBUG("home's clock is {} ns ahead, within {} ns", clocks_.gap().ahead(), clocks_.gap().uncertainty());
 }
 
 void Worker::link_ended(const Error& why) {

@@ -29,6 +29,7 @@ Result<int64_t> round_trip_us(Link& link) {
         auto start = Clock::now();
         link.send(FrameType::ping, id, View());
         auto pong = link.receive_wait(kHelloMs);
+        while (pong && pong->type == FrameType::clock_ask) pong = link.receive_wait(kHelloMs);
         if (!pong) return std::unexpected(pong.error());
         if (pong->type != FrameType::pong) return fail("the node answers a ping with something else");
         best = std::min(best, microseconds_since(start));
