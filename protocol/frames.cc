@@ -115,6 +115,7 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::proc_told: return "proc_told";
         case FrameType::clock_ask: return "clock_ask";
         case FrameType::clock: return "clock";
+        case FrameType::come: return "come";
     }
     return "unknown";
 }
@@ -403,6 +404,19 @@ Result<FileDone> FileDone::decode(View body) {
 }
 
 // ---- the way home ----
+
+void ComeFrame::encode(Writer& w) const {
+    w.put(pid.value);
+    put_text(w, reason, kMaxReasonBytes);
+}
+
+Result<ComeFrame> ComeFrame::decode(View body) {
+    Body in(FrameType::come, body);
+    ComeFrame c;
+    c.pid = in.pid();
+    c.reason = in.text("reason", kMaxReasonBytes);
+    return in.result(std::move(c));
+}
 
 void LeaveFrame::encode(Writer& w) const {
     w.put(pid.value);

@@ -46,6 +46,7 @@ enum class FrameType : uint16_t {
     proc_told = 36,   // node -> home: that
     clock_ask = 37,   // node -> home: what do your clocks show?
     clock = 38,       // home -> node: this (an answer, or because they have been set, or to be asked again)
+    come = 40,        // home -> node: have this guest leave, for a reason of home's
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -196,6 +197,13 @@ struct LeaveFrame {
     std::string reason, call;
     void encode(Writer&) const;
     static Result<LeaveFrame> decode(View);
+};
+// A guest is wanted at home: answered by leave, sooner or later, unless it ends or executes something.
+struct ComeFrame {
+    HomePid pid;
+    std::string reason;
+    void encode(Writer&) const;
+    static Result<ComeFrame> decode(View);
 };
 // `image` is an encoded Image (loader/image.h) of all its threads. `monotonic`: what its clock showed when all stood
 // still; it must not show less when it goes on.

@@ -69,6 +69,13 @@ void Worker::bring_home(Process& p, const std::string& reason, const std::string
     }
 }
 
+// Home wants it, whatever it is doing.
+void Worker::on_come(const ComeFrame& frame) {
+    auto p = guests_.process(frame.pid);
+    if (!p && clone_) early_comes_.push_back(frame);
+    if (p && p->stage == Process::Stage::running) bring_home(*p, frame.reason, "");
+}
+
 void Worker::stop_for_home(Thread& t) {
     if (auto how = std::exchange(t.held, std::nullopt)) return rest(t, *how);      // its process is frozen
     tracee::interrupt(t.tid);

@@ -95,6 +95,10 @@ void Worker::catch_up(Process& p) {
         if (frame.pid == p.pid) on_freeze(frame);
         else if (clone_) early_freezes_.push_back(frame);
     }
+    for (auto& frame : std::exchange(early_comes_, {})) {
+        if (frame.pid == p.pid) on_come(frame);
+        else if (clone_) early_comes_.push_back(frame);
+    }
     if (!clone_) early_kills_.clear();
 }
 

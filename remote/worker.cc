@@ -57,6 +57,7 @@ void Worker::on_frame(const Frame& f) {
         case FrameType::signal: return with(&Worker::on_signal);
         case FrameType::kill: return with(&Worker::on_kill);
         case FrameType::freeze: return with(&Worker::on_freeze);
+        case FrameType::come: return with(&Worker::on_come);
         case FrameType::let_come: return with(&Worker::on_let_come);
         case FrameType::ready: return with(&Worker::on_ready);
         case FrameType::proc_ask: {

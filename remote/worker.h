@@ -101,6 +101,7 @@ private:
 
     // --- the way home ---
     void bring_home(Process&, const std::string& reason, const std::string& call);
+    void on_come(const ComeFrame&);
     void stop_for_home(Thread&);
     void join_homing(Process& parent, Process& child);
     void rest(Thread&, Resume);
@@ -290,6 +291,7 @@ private:
     std::vector<SignalFrame> early_signals_;
     std::vector<HomePid> early_kills_;
     std::vector<FreezeFrame> early_freezes_;
+    std::vector<ComeFrame> early_comes_;
     void catch_up(Process&);
     std::unordered_map<HomePid, CpuUse> ended_use_;              // of processes that nobody has waited for yet
     UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at

@@ -77,8 +77,10 @@ struct DeputyThread {
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 
     // Of a call that has ended while its process comes home: the body that its reply would have had.
-    struct LateReply { uint32_t nr = 0; Bytes body; };
+    struct TimeLeft { unsigned argument; uint64_t value; };    // with which it begins anew
+    struct LateReply { uint32_t nr = 0; Bytes body; std::optional<TimeLeft> time_left; };
     std::optional<LateReply> late_reply;
+    bool asked_to_leave_call = false;                      // at its next stop
     bool going_home = false;                               // behind the operations at hand
 
     bool active_for_guest() const { return active && !active->from.ours(); }
@@ -122,6 +124,8 @@ struct DeputyProcess {
     };
     std::optional<Undo> undo;
     HomePid undone_by;                        // it is that child
+    // It is wanted at home for good: see job_asked_home.cc.
+    bool wanted_home = false;
     std::unique_ptr<Homecoming> homecoming;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };

@@ -270,6 +270,8 @@ void Job::on_image_done(const ImageDone& done) {
     if (!done.error.empty()) {
         p->guest_gone = true;
         end_with_line(*p, fmt::format("node {} can't run {}: {}", setup_.node_name, p->program, done.error));
+    } else if (p->wanted_home) {
+        ask_home(*p, kAsked);
     }
 }
 

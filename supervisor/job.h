@@ -8,6 +8,7 @@
 //   job_undo.cc     a clone taken back
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … and its threads
+//   job_asked_home.cc    … because it is asked to
 //   job_files.cc    files that the node fetches
 //   job_memory.cc   whether a guest may reach for another one's memory
 //   job_proc.cc     what is read under /proc about processes that are away
@@ -188,6 +189,12 @@ private:
     void write_stats();
 
     // --- the way home ---
+    static constexpr std::string_view kAsked = "it was asked to come home";
+    void ask_home(Process&, std::string_view reason);
+    void leave_calls(Process&);
+    void leave_call(Thread&);
+    using TimeLeft = DeputyThread::TimeLeft;
+    static std::optional<TimeLeft> time_left_of(const ActiveCall&);
     void on_leave(const LeaveFrame&);
     void on_homecoming(const HomecomingFrame&);
     void on_pages(const PagesFrame&);

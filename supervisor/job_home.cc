@@ -86,6 +86,7 @@ void Job::on_homecoming(const HomecomingFrame& frame) {
     if (!image) return link_lost(image.error());
     h.image = std::move(*image);
     if (h.image->pid != p->pid) return link_lost({"the node sent another process's image home"});
+    if (p->wanted_home) leave_calls(*p);
     make_room(*p);
 }
 
@@ -405,7 +406,7 @@ void Job::memory_is_whole(Process& p) {
     descriptors_.forget(p.pid);
     h.memory.reset();
     h.files_to.reset();
-    stats_.came_home[h.call.empty() ? "shared memory" : h.call]++;
+    stats_.came_home[!h.call.empty() ? h.call : p.wanted_home ? "asked" : "shared memory"]++;
     stats_.processes.push_back({p.pid.value, p.program, "came home", h.reason, 0, 0, 0, 0});
     std::vector<HomeTid> tids;
     for (auto& [tid, t] : p.threads) tids.push_back(tid);

@@ -119,15 +119,16 @@ void Job::go_on_at_home(const Process& p, HomeTid tid, int signal) {
 
 // ---- a supervisor that is asked to end ----
 
-// By SIGTERM, SIGINT or SIGHUP. Nothing may be lost by that (F15): what is at home goes on untraced, what is away is
-// served until it ends or executes something, which it then does at home. Only a second one kills.
+// By SIGTERM, SIGINT or SIGHUP. Nothing may be lost by that (F15): what is at home goes on untraced, what is away comes
+// home and does so, too. Only a second one kills.
 void Job::on_asked_to_end() {
     auto away = count_away();
     if (asked_to_end_) _exit(1);  // EXITKILL ends those that are away
     asked_to_end_ = true;
+    for (auto& [pid, p] : processes_) ask_home(*p, kAsked);
     if (away)
-        say(fmt::format("asked to end: {} process{} away; they go on until they end, or until this is asked again", away,
-                        away == 1 ? " is" : "es are"));
+        say(fmt::format("asked to end: {} process{} home; asked again before that, it ends them", away,
+                        away == 1 ? " comes" : "es come"));
     else
         write_stats();
 }

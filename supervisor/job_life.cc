@@ -59,7 +59,8 @@ void Job::on_exec(HomeTid tid) {
     stats_.execs++;
 
     if (!reach_call_stop(tid)) return;
-    if (asked_to_end_) return stay_home(*p, {Hold::let_go, "its supervisor was asked to end"});
+    if (asked_to_end_ || p->wanted_home)
+        return stay_home(*p, {asked_to_end_ ? Hold::let_go : Hold::keep, std::string(kAsked)});
     if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); !judged.reason.empty())
         return stay_home(*p, std::move(judged));
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
@@ -278,6 +279,8 @@ void Job::finish_clone_if_ready(Thread& parent) {
         parent.process->slots->give_back(*parent.active->child_slot);
     }
     reply(parent, {result, 0});
+    auto child = process(HomePid(static_cast<pid_t>(result)));
+    if (parent.process->wanted_home && child) ask_home(*child, kAsked);
 }
 
 // ---- the blob's own stops ----

@@ -78,6 +78,7 @@ void Job::on_event_stop(HomeTid tid, int status) {
     auto t = thread(tid);
     if (!t) return on_first_stop(tid);
     if (!t->forced.empty()) return run_forced(*t);
+    if (std::exchange(t->asked_to_leave_call, false)) leave_call(*t);
     int signal = WSTOPSIG(status);
     bool group_stop = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
     // Of all threads the first to tell decides: the leader may have ended (F14).

@@ -40,6 +40,7 @@ void Job::keep_result(Thread& t) {
     t.held_reply.reset();
     auto& kept = t.late_reply.emplace();
     kept.nr = active.call.nr;
+    kept.time_left = time_left_of(active);
     Writer w(kept.body);
     // What was asked of the node about another process's memory is read anew, at home.
     encode_reply(active.call, active.proc ? ReplyHead{-EINTR, 513} : head_of(t, active), w);
@@ -54,8 +55,11 @@ void Job::finish_call_at_home(Thread& t, ThreadState& s) {
     auto applied = apply_reply(View(late.body), late.nr, {}, memory);
     OMX_CHECK(applied, "applying a reply of our own");
     auto head = applied->head;
-    s.regs.rax = static_cast<uint64_t>(head.restart ? -int64_t{head.restart} : head.result);
-    if (!head.restart) s.regs.orig_rax = ~uint64_t{0};
+    // 516 would make this kernel resume the call with the deputy's arguments: 514 begins it anew with the guest's.
+    auto restart = head.restart == 516 ? 514 : head.restart;
+    s.regs.rax = static_cast<uint64_t>(restart ? -int64_t{restart} : head.result);
+    if (!restart) s.regs.orig_rax = ~uint64_t{0};
+    if (late.time_left) (late.time_left->argument == 2 ? s.regs.rdx : s.regs.r10) = late.time_left->value;
 }
 
 // An idle thread of the deputy becomes the process's own again: what only it can set is set by operations, the rest at
@@ -135,7 +139,7 @@ void Job::leave_blob(Thread& t) {
     tracee::set_signal_mask(t.tid, s.blocked);
     tracee::set_registers(t.tid, s.regs);
     tracee::die_with_supervisor(t.tid, false);
-    bool let_go = h.call == "ptrace" || h.call == "seccomp";
+    bool let_go = h.call == "ptrace" || h.call == "seccomp" || asked_to_end_;
     if (last) {
         p.homecoming.reset();
         p.slots.reset();

@@ -53,7 +53,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 26) {
+    switch (random() % 29) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -107,6 +107,7 @@ bool try_decoders(Random& random) {
             auto ns = [&] { return static_cast<int64_t>(random() >> 3); };
             return try_body(ClockFrame{ns(), ns(), ns(), -ns(), ns(), -ns()}, random);
         }
+        case 24: return try_body(ComeFrame{pid(random), some_text(random)}, random);
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.

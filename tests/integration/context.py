@@ -131,3 +131,10 @@ def wait_until(ctx, condition, otherwise, patience_s=10):
 def tracer_of(pid):
     with open(f"/proc/{pid}/status") as f:
         return int(re.search(r"TracerPid:\s+(\d+)", f.read()).group(1))
+
+
+def supervisor_of(pid):
+    tracer = tracer_of(pid)
+    if not tracer:
+        raise RuntimeError(f"{pid} has no supervisor")        # a signal to 0 would be ours, too
+    return tracer

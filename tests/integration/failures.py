@@ -3,11 +3,12 @@ import contextlib
 import itertools
 import os
 import re
+import select
 import signal
 import struct
 import time
 
-from context import FAR_MODES, read_line, tracer_of
+from context import FAR_MODES, read_line, supervisor_of, tracer_of
 from fake_node import HELLO, REFUSE, REPLY, FakeNode, frame
 from harness import processes
 from hosts import as_user, node_on_another_host
@@ -24,7 +25,7 @@ def case_supervisor_ended_with_a_process_at_home(ctx):
     for mode, number in itertools.product(FAR_MODES, (signal.SIGKILL, signal.SIGTERM)):
         process = ctx.start(ctx.stage.words(mode, [program]))
         read_line(process.stdout.fileno(), 10)
-        os.kill(tracer_of(process.pid), number)
+        os.kill(supervisor_of(process.pid), number)
         end = time.monotonic() + 5
         while tracer_of(process.pid) and time.monotonic() < end:
             time.sleep(0.005)
@@ -32,24 +33,55 @@ def case_supervisor_ended_with_a_process_at_home(ctx):
 
 
 def case_supervisor_asked_to_end(ctx):
-    """What is away goes on, and executes at home from then on; asked again it ends."""
+    """What is away comes home, whatever it is waiting for, and goes on untraced; the supervisor ends."""
     script = "echo ready; read x; echo $x; grep TracerPid: /proc/self/status; exit 5"
-    for mode, number in itertools.product(FAR_MODES, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
-        process = ctx.start(ctx.stage.words(mode, ["sh", "-c", script]))
+    threads = """if True:
+        import select, sys, threading, time
+        pause = threading.Event()
+        idle = [threading.Thread(target=pause.wait) for _ in range(6)]
+        [thread.start() for thread in idle]
+        print("ready", flush=True)
+        x = input()
+        pause.set()
+        [thread.join() for thread in idle]
+        print(x, select.select([], [], [], 0.01))
+        print(open("/proc/self/status").read().partition("TracerPid:")[2].split()[0])"""
+    jobs = (["sh", "-c", script], (5, b"goes on\nTracerPid:\t0\n", b"")), (
+        ["python3", "-c", threads], (0, b"goes on ([], [], [])\n0\n", b""))
+    numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+    for mode, number, (words, expected) in itertools.product(FAR_MODES, numbers, jobs):
+        process = ctx.start(ctx.stage.words(mode, words))
         read_line(process.stdout.fileno(), 10)
-        supervisor = tracer_of(process.pid)
-        os.kill(supervisor, number)
+        os.kill(supervisor_of(process.pid), number)
         said = read_line(process.stderr.fileno(), 10)
         ctx.expect(re.fullmatch(rb"omxsup: asked to end: [^\n]*\n", said), f"{mode}: {number!r}: {said!r}")
+        end = time.monotonic() + 5
+        while tracer_of(process.pid) and time.monotonic() < end:
+            time.sleep(0.005)
+        ctx.expect(not tracer_of(process.pid), f"{mode}: {number!r}: {words[0]} is still traced")
         result = ctx.end(process, b"goes on\n")
-        ctx.expect(result == (5, b"goes on\nTracerPid:\t0\n", b""), f"{mode}: {number!r}: {result}")
-        process = ctx.outsider(mode)
-        os.kill(tracer_of(process.pid), number)
-        read_line(process.stderr.fileno(), 10)
-        os.kill(tracer_of(process.pid), number)
-        process.wait(10)                                      # before its standard input ends
-        result = ctx.end(process)
-        ctx.expect(result == (-signal.SIGKILL, b"", b""), f"{mode}: {number!r} twice: {result}")
+        ctx.expect(result == expected, f"{mode}: {number!r}: {words[0]}: {result}")
+
+
+def case_supervisor_asked_to_end_while_a_call_is_under_way(ctx):
+    """It waits for a write that is half done; asked again it ends, and the process with it."""
+    writer = "import os\nos.write(2, b'ready\\n')\nos.write(1, bytes(1 << 20))\nos.write(2, b'written\\n')"
+    for mode, number in itertools.product(FAR_MODES, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
+        for again in False, True:
+            process = ctx.start(ctx.stage.words(mode, ["python3", "-c", writer]))
+            read_line(process.stderr.fileno(), 10)
+            select.select([process.stdout], [], [], 10)            # it fills the pipe
+            supervisor = supervisor_of(process.pid)
+            os.kill(supervisor, number)
+            read_line(process.stderr.fileno(), 10)
+            ctx.expect(tracer_of(process.pid) == supervisor, f"{mode}: {number!r}: it has left its write")
+            if again:
+                os.kill(supervisor, number)
+                process.wait(10)
+            status, out, err = ctx.end(process)
+            expected = (-signal.SIGKILL, b"") if again else (0, b"written\n")
+            ctx.expect((status, err) == expected, f"{mode}: {number!r}, again {again}: {status} {err!r}")
+            ctx.expect(again or len(out) == 1 << 20, f"{mode}: {number!r}: {len(out)} bytes came")
 
 
 class Cgroup:

@@ -138,6 +138,9 @@ TEST_CASE("life frames keep their numbers") {
     run_out.info.si_timerid = 3;
     CHECK(round_trip(run_out, body).info.si_timerid == 3);
 
+    auto come = round_trip(ComeFrame{HomePid(9), "it is asked for"}, body);
+    CHECK(come.pid == HomePid(9));
+    CHECK(come.reason == "it is asked for");
     auto leave = round_trip(LeaveFrame{HomePid(9), "for a reason", "shmat"}, body);
     CHECK(leave.pid == HomePid(9));
     CHECK(leave.reason == "for a reason");
