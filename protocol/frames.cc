@@ -116,6 +116,9 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::clock_ask: return "clock_ask";
         case FrameType::clock: return "clock";
         case FrameType::come: return "come";
+        case FrameType::ask: return "ask";
+        case FrameType::placed: return "placed";
+        case FrameType::moved: return "moved";
     }
     return "unknown";
 }
@@ -577,6 +580,63 @@ FileKey FileKey::read(Reader& in) {
     if (cacheable > 1 || k.bytes > INT64_MAX) in.refuse();
     k.cacheable = cacheable == 1;
     return k;
+}
+
+// ---- between a supervisor and commands ----
+
+void AskFrame::encode(Writer& w) const {
+    w.put(version);
+    w.put(wish);
+    w.put(pid.value);
+}
+
+Result<AskFrame> AskFrame::decode(View body) {
+    Body in(FrameType::ask, body);
+    AskFrame a{.version = in.get<uint32_t>()};
+    if (a.version != kProtocolVersion) return a;
+    a.wish = in.get<Wish>();
+    in.require(a.wish >= Wish::list && a.wish <= Wish::detach, "wish", "is none that there is");
+    a.pid.value = in.get<pid_t>();
+    in.require(a.pid.value >= 0, "pid", "is negative");
+    return in.result(a);
+}
+
+void PlacedFrame::encode(Writer& w) const {
+    w.put(pid.value);
+    put_text(w, program, kMaxReasonBytes);
+    put_text(w, place, kMaxNameBytes);
+    put_text(w, why, kMaxReasonBytes);
+    w.put(calls);
+    w.put(since_ms);
+}
+
+Result<PlacedFrame> PlacedFrame::decode(View body) {
+    Body in(FrameType::placed, body);
+    PlacedFrame p;
+    p.pid = in.pid();
+    p.program = in.text("program", kMaxReasonBytes);
+    p.place = in.text("place", kMaxNameBytes);
+    p.why = in.text("why", kMaxReasonBytes);
+    p.calls = in.get<uint64_t>();
+    p.since_ms = in.get<uint64_t>();
+    return in.result(std::move(p));
+}
+
+void MovedFrame::encode(Writer& w) const {
+    w.put(step);
+    w.put(bytes);
+    w.put(still_us);
+    put_text(w, text, kMaxReasonBytes);
+}
+
+Result<MovedFrame> MovedFrame::decode(View body) {
+    Body in(FrameType::moved, body);
+    MovedFrame m{.step = in.get<Step>()};
+    in.require(m.step <= Step::failed, "step", "is none that there is");
+    m.bytes = in.get<uint64_t>();
+    m.still_us = in.get<uint64_t>();
+    m.text = in.text("text", kMaxReasonBytes);
+    return in.result(std::move(m));
 }
 
 }  // namespace omx

@@ -47,6 +47,10 @@ enum class FrameType : uint16_t {
     clock_ask = 37,   // node -> home: what do your clocks show?
     clock = 38,       // home -> node: this (an answer, or because they have been set, or to be asked again)
     come = 40,        // home -> node: have this guest leave, for a reason of home's
+    // Between a supervisor and the commands that ask it for something (supervisor/control.h), on one machine:
+    ask = 41,         // command -> supervisor
+    placed = 42,      // supervisor -> command: where a process is
+    moved = 43,       // supervisor -> command: how far what was asked for is
 };
 const char* name(FrameType);      // "unknown" for a number that is none of these
 bool known(FrameType);
@@ -286,6 +290,34 @@ struct FileKey {
         return device == o.device && inode == o.inode && bytes == o.bytes && mtime_ns == o.mtime_ns &&
                ctime_ns == o.ctime_ns;
     }
+};
+
+// What a command wants of a supervisor, of process `pid` (0: of all). Of another version the number alone is decoded.
+enum class Wish : uint8_t { list = 1, home = 2, detach = 3 };
+struct AskFrame {
+    uint32_t version = kProtocolVersion;
+    Wish wish = Wish::list;
+    HomePid pid;
+    void encode(Writer&) const;
+    static Result<AskFrame> decode(View);
+};
+// `place`: "home", or the name of a node. `why`: the reason for that, or what it waits for.
+struct PlacedFrame {
+    HomePid pid;
+    std::string program, place, why;
+    uint64_t calls = 0;         // forwarded
+    uint64_t since_ms = 0;      // it has been there for so long
+    void encode(Writer&) const;
+    static Result<PlacedFrame> decode(View);
+};
+struct MovedFrame {
+    enum class Step : uint8_t { under_way, done, failed };
+    Step step = Step::under_way;
+    uint64_t bytes = 0;         // of its memory that have come
+    uint64_t still_us = 0;      // for so long it has stood still
+    std::string text;           // what is waited for, or why it failed
+    void encode(Writer&) const;
+    static Result<MovedFrame> decode(View);
 };
 
 template <class Frame> Bytes encode_frame(const Frame& f) { Bytes b; Writer w(b); f.encode(w); return b; }

@@ -14,6 +14,8 @@ struct Parsed {
     NodeOptions node;
     DoctorOptions doctor;
     SyscallsOptions syscalls;
+    PsOptions ps;
+    MoveOptions move;
     bool local_node = false, home = false, json = false, markdown = false;
     std::string stats, trace;            // empty: stderr
     std::vector<std::string> limits;     // NAME=N
@@ -89,6 +91,25 @@ CLI::App* add_syscalls(CLI::App& app, Parsed& p) {
     return syscalls;
 }
 
+CLI::App* add_ps(CLI::App& app, Parsed& p) {
+    auto ps = app.add_subcommand("ps", "Show the processes of running jobs, and where each is");
+    ps->add_flag("--json", p.ps.json, "Print JSON");
+    return ps;
+}
+
+CLI::App* add_migrate(CLI::App& app, Parsed& p) {
+    auto migrate = app.add_subcommand("migrate", "Bring a process of a job home; it stays there");
+    migrate->add_option("PID", p.move.pid, "Its number, here")->required()->check(CLI::PositiveNumber);
+    migrate->add_option("PLACE", p.move.to, "home: the only place yet")->required()->check(CLI::IsMember({"home"}));
+    return migrate;
+}
+
+CLI::App* add_detach(CLI::App& app, Parsed& p) {
+    auto detach = app.add_subcommand("detach", "Bring a process of a job home and let go of it");
+    detach->add_option("PID", p.move.pid, "Its number, here")->required()->check(CLI::PositiveNumber);
+    return detach;
+}
+
 // Where COMMAND begins in `run`'s words: behind "--" or at the first word that is no option. CLI11 has prefix_command
 // for this, but lets "--" through in some places only, so COMMAND is cut off before CLI11 sees it.
 int find_command(const CLI::App& run, int argc, char** argv) {
@@ -149,6 +170,8 @@ std::expected<Invocation, Finished> parse_command_line(int argc, char** argv) {
     auto node = add_node(app, p);
     auto doctor = add_doctor(app, p);
     add_syscalls(app, p);
+    auto ps = add_ps(app, p);
+    auto migrate = add_migrate(app, p), detach = add_detach(app, p);
     int ours = argc;
     if (argc > 1 && std::string_view(argv[1]) == "run") {
         ours = find_command(*run, argc, argv);
@@ -171,6 +194,9 @@ std::expected<Invocation, Finished> parse_command_line(int argc, char** argv) {
         return std::move(p.node);
     }
     if (doctor->parsed()) return std::move(p.doctor);
+    if (ps->parsed()) return p.ps;
+    p.move.detach = detach->parsed();
+    if (migrate->parsed() || p.move.detach) return std::move(p.move);
     using Format = SyscallsOptions::Format;
     p.syscalls.format = p.json ? Format::json : p.markdown ? Format::markdown : Format::text;
     return p.syscalls;

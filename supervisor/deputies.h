@@ -124,8 +124,17 @@ struct DeputyProcess {
     };
     std::optional<Undo> undo;
     HomePid undone_by;                        // it is that child
-    // It is wanted at home for good: see job_asked_home.cc.
-    bool wanted_home = false;
+    // It is wanted at home for good, and then not to be traced any more: see job_asked_home.cc.
+    bool wanted_home = false, to_be_let_go = false;
+    // For people who ask where it is: since when, why, and how many calls have been made for it.
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    std::string why;
+    uint64_t calls = 0;
+    void is_now(bool away_now, std::string reason) {
+        away = away_now;
+        why = std::move(reason);
+        since = std::chrono::steady_clock::now();
+    }
     std::unique_ptr<Homecoming> homecoming;
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };

@@ -1,5 +1,6 @@
 // A process on its way home, as the supervisor keeps it (job_home.cc).
 #pragma once
+#include <chrono>
 #include <deque>
 #include <functional>
 
@@ -29,6 +30,8 @@ struct Homecoming {
     int files_at = -1;
     int64_t monotonic = 0;               // what its clock showed last: it goes on when ours shows that
     bool all_here = false;               // its memory
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    uint64_t bytes = 0;                  // of its memory that have come
     uint64_t vdso_at = 0;                // where the machine's own vDSO has gone
 
     ThreadState* state_of(HomeTid tid) {

@@ -13,7 +13,8 @@
 namespace omx {
 
 Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loop_(loop), link_(link),
-      lanes_(loop, link, std::move(setup_.lane_door), [this](uint64_t lane) { hear_lane(lane); }) {
+      lanes_(loop, link, std::move(setup_.lane_door), [this](uint64_t lane) { hear_lane(lane); }),
+      control_(loop, [this](uint64_t client, const AskFrame& ask) { on_ask(client, ask); }) {
     stats_.node = setup_.node_name;
     stats_.where_defaulted = setup_.where_defaulted;
     rlimit file_size{};
@@ -37,10 +38,12 @@ Status Job::run() {
     loop_.watch_readable(signals_.get(), [this] { on_own_signals(); });
     loop_.watch_readable(link_.fd(), [this] { hear_link(); });
     watch_clocks();
+    (void)control_.open();
     on_children();  // stops from before the descriptor existed
     while (!processes_.empty() && !may_end()) {
         heard_at_.reset();
         answer_senders();
+        tell_askers();
         auto idle_since = Spinner::Clock::now();
         auto ran = loop_.run_once(send_files() ? 0 : -1);
         if (!ran) return std::unexpected(ran.error());
@@ -48,6 +51,7 @@ Status Job::run() {
         spinner_.slept(*heard_at_ - idle_since);
         OMX_TRY(spin());
     }
+    tell_askers();
     write_stats();  // unless the last one was held for that: it has been let go
     return {};
 }

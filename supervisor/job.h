@@ -9,6 +9,7 @@
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … and its threads
 //   job_asked_home.cc    … because it is asked to
+//   job_control.cc  what people ask for: ps, migrate, detach
 //   job_files.cc    files that the node fetches
 //   job_memory.cc   whether a guest may reach for another one's memory
 //   job_proc.cc     what is read under /proc about processes that are away
@@ -19,6 +20,7 @@
 #include "protocol/link.h"
 #include "protocol/loop.h"
 #include "protocol/spin.h"
+#include "supervisor/control.h"
 #include "supervisor/deputies.h"
 #include "supervisor/descriptors.h"
 #include "supervisor/job_limits.h"
@@ -121,6 +123,7 @@ private:
     void stay_home(Process&, Judgement);
     void settle_at_home(Process&);
     void let_go(Process&);
+    void let_go(Thread&);
     void exec_again(Process&);
     void on_first_call(Process&);
     bool reach_call_stop(HomeTid);
@@ -191,6 +194,7 @@ private:
     // --- the way home ---
     static constexpr std::string_view kAsked = "it was asked to come home";
     void ask_home(Process&, std::string_view reason);
+    void stay_like_parent(Process&);
     void leave_calls(Process&);
     void leave_call(Thread&);
     using TimeLeft = DeputyThread::TimeLeft;
@@ -235,6 +239,12 @@ private:
     void read_proc(Thread&, std::optional<std::string_view> node);
     std::string proc_text(const Thread& reader, const ProcCall&, std::optional<std::string_view> node);
     void finish_proc_call(Thread&, int64_t result);
+    // --- what people ask for ---
+    void on_ask(uint64_t client, const AskFrame&);
+    void tell_all(uint64_t client);
+    void detach_at_home(HomePid);
+    void tell_how_far(const Process&);
+    void tell_askers();
 
     // --- files ---
     static Result<UniqueFd> borrow_descriptor(const Thread&, int number);
@@ -252,6 +262,15 @@ private:
     Loop& loop_;
     Link& link_;
     Lanes lanes_;
+    Control control_;
+    struct Asker {
+        uint64_t client;
+        HomePid pid;
+        bool detach;
+        uint64_t bytes = 0, still_us = 0;                      // of its homecoming, as last seen
+        std::chrono::steady_clock::time_point told{};
+    };
+    std::vector<Asker> askers_;
     bool link_up_ = true;
     std::string line_of_each_;                                 // with which processes that were away end when it isn't
     JobStats stats_;

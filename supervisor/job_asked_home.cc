@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "supervisor/job.h"
 
@@ -30,6 +31,23 @@ void Job::ask_home(Process& p, std::string_view reason) {
     p.wanted_home = true;
     if (!p.away || p.homecoming || p.ending || p.kill_sent || p.guest_gone || p.image_on_its_way || !link_up_) return;
     link_.send(FrameType::come, 0, ComeFrame{p.pid, std::string(reason)});
+}
+
+// Of a task that has begun at home: whoever made it may be wanted here, with all that it starts.
+void Job::stay_like_parent(Process& child) {
+    std::ifstream status(fmt::format("/proc/{}/status", child.pid.value));
+    std::string field;
+    pid_t number = 0, group = 0, parent = 0;
+    while (status >> field) {
+        if (field != "Tgid:" && field != "PPid:") continue;
+        status >> number;
+        (field == "Tgid:" ? group : parent) = number;
+        if (field == "PPid:") break;
+    }
+    auto maker = process(HomePid(group == child.pid.value ? parent : group));
+    if (!maker || maker->away) return;
+    child.why = maker->why;
+    child.wanted_home = maker->wanted_home;
 }
 
 // Its memory is on the way: what its threads wait for here they wait for in their own name, and the blob can go.

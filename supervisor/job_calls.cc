@@ -117,6 +117,7 @@ bool Job::may_keep(size_t bytes) {
 void Job::start_call(Thread& t, const CallOrigin& from, View body) {
     auto head = peek_call(body);
     if (Clock::now() - clocks_told_ > kClocksToldEvery) tell_clocks();
+    t.process->calls++;
     if (from.lane) stats_.calls_over_lanes++;
     auto& count = stats_.calls[head->nr];
     bool told = from.ours();

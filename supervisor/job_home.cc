@@ -101,6 +101,7 @@ void Job::on_pages(const PagesFrame& pages) {
     if (!pages.data.empty()) {
         if (std::ranges::none_of(h.image->regions, inside))
             return link_lost({"the node sent memory home that the process doesn't have"});
+        h.bytes += pages.data.size();
         if (!fill(h, pages.address, pages.data)) return cannot_come_home(*p, "its memory can't be written");
     }
     if (!pages.last) return;
@@ -398,7 +399,7 @@ void Job::memory_is_whole(Process& p) {
             return cannot_come_home(p, "its vDSO can't be written");
     }
     h.step = Step::threads;
-    p.away = false;
+    p.is_now(false, h.reason);
     send_kill(p);
     p.kill_sent = false;  // the next one is for its next program
     came_home_.insert(p.pid);

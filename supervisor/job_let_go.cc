@@ -23,9 +23,10 @@ void Job::stay_home(Process& p, Judgement why) {
 
 void Job::settle_at_home(Process& p) {
     HomeTid tid(p.pid.value);
-    p.away = p.ending = p.guest_gone = p.kill_sent = p.image_on_its_way = false;
+    p.ending = p.guest_gone = p.kill_sent = p.image_on_its_way = false;
     p.program = program_of(p.pid);
     auto [hold, reason] = *std::exchange(p.staying, std::nullopt);
+    p.is_now(false, reason);
     stats_.processes.push_back({p.pid.value, p.program, "home", reason, 0, 0, 0, 0});
     tracee::die_with_supervisor(tid, false);
     switch (hold) {
@@ -39,10 +40,13 @@ void Job::settle_at_home(Process& p) {
     }
 }
 
-void Job::let_go(Process& p) {
-    if (is_last(*thread(HomeTid(p.pid.value)))) write_stats();
-    tracee::detach(HomeTid(p.pid.value));
-    forget(HomeTid(p.pid.value));
+void Job::let_go(Process& p) { let_go(*thread(HomeTid(p.pid.value))); }
+
+void Job::let_go(Thread& t) {
+    auto tid = t.tid;
+    if (is_last(t)) write_stats();
+    tracee::detach(tid);
+    forget(tid);
 }
 
 void Job::exec_again(Process& p) {

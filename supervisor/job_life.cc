@@ -60,7 +60,7 @@ void Job::on_exec(HomeTid tid) {
 
     if (!reach_call_stop(tid)) return;
     if (asked_to_end_ || p->wanted_home)
-        return stay_home(*p, {asked_to_end_ ? Hold::let_go : Hold::keep, std::string(kAsked)});
+        return stay_home(*p, {asked_to_end_ || p->to_be_let_go ? Hold::let_go : Hold::keep, std::string(kAsked)});
     if (auto judged = judge_new_program(pid, privileged_, leak_checkers_); !judged.reason.empty())
         return stay_home(*p, std::move(judged));
     auto image = link_up_ || was_away ? capture(*p, tid) : fail("the link is gone");
@@ -70,7 +70,7 @@ void Job::on_exec(HomeTid tid) {
     if (!placed) return stay_home(*p, {Hold::keep, placed.error().what});
     if (!*placed) return;  // killed meanwhile
     p->program = program_of(pid);
-    p->away = true;
+    p->is_now(true, "");
     p->image_on_its_way = link_up_;
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
@@ -208,6 +208,7 @@ void Job::adopt_at_home(HomeTid child) {
     auto p = std::make_unique<Process>();
     p->pid = HomePid(child.value);
     p->program = program_of(p->pid);
+    stay_like_parent(*p);
     auto& added = *p;
     processes_[added.pid] = std::move(p);
     add_thread(added, child, 0).state = Thread::State::idle;
@@ -280,7 +281,9 @@ void Job::finish_clone_if_ready(Thread& parent) {
     }
     reply(parent, {result, 0});
     auto child = process(HomePid(static_cast<pid_t>(result)));
-    if (parent.process->wanted_home && child) ask_home(*child, kAsked);
+    if (!parent.process->wanted_home || !child) return;
+    child->to_be_let_go = parent.process->to_be_let_go;
+    ask_home(*child, kAsked);
 }
 
 // ---- the blob's own stops ----

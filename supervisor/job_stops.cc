@@ -78,6 +78,7 @@ void Job::on_event_stop(HomeTid tid, int status) {
     auto t = thread(tid);
     if (!t) return on_first_stop(tid);
     if (!t->forced.empty()) return run_forced(*t);
+    if (t->process->to_be_let_go && !t->process->away && !t->process->homecoming) return let_go(*t);
     if (std::exchange(t->asked_to_leave_call, false)) leave_call(*t);
     int signal = WSTOPSIG(status);
     bool group_stop = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;

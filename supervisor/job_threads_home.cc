@@ -139,18 +139,17 @@ void Job::leave_blob(Thread& t) {
     tracee::set_signal_mask(t.tid, s.blocked);
     tracee::set_registers(t.tid, s.regs);
     tracee::die_with_supervisor(t.tid, false);
-    bool let_go = h.call == "ptrace" || h.call == "seccomp" || asked_to_end_;
+    bool goes_free = h.call == "ptrace" || h.call == "seccomp" || asked_to_end_ || p.to_be_let_go;
     if (last) {
+        tell_how_far(p);
         p.homecoming.reset();
         p.slots.reset();
         kept_.forget(p.pid);
         if (std::ranges::none_of(processes_, [](auto& other) { return other.second->homecoming != nullptr; }))
             shared_memory_.clear();
     }
-    if (!let_go) return on_event_stop(tid, status);  // it goes on, unless its whole process has been stopped
-    if (is_last(t)) write_stats();
-    tracee::detach(tid);
-    forget(tid);
+    if (!goes_free) return on_event_stop(tid, status);  // it goes on, unless its whole process has been stopped
+    let_go(t);
 }
 
 // By calls of the thread that is the last in it, from the vDSO. False: see make_call.

@@ -21,6 +21,8 @@ struct Dispatch {
     int operator()(const NodeOptions& o) const { return node_main(o); }
     int operator()(const DoctorOptions& o) const { return doctor_main(o); }
     int operator()(const SyscallsOptions& o) const { return syscalls_main(o); }
+    int operator()(const PsOptions& o) const { return ps_main(o); }
+    int operator()(const MoveOptions& o) const { return move_main(o); }
 };
 
 }  // namespace
