@@ -1,20 +1,24 @@
 """A directory in which one command runs natively and in other ways, one after the other, under the same path."""
+import contextlib
+import json
 import os
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from . import processes
 from .node import Node
 from .outcome import Outcome, files_below
 
 MODES = {"native": None, "home": ["--home"], "remote": ["--on"], "local": ["--local-node"],
-         "epoll": ["--on", "--link=epoll"], "lanes": ["--on"], "lazy": ["--on"]}
+         "epoll": ["--on", "--link=epoll"], "lanes": ["--on"], "lazy": ["--on"], "recalled": ["--on"]}
 # What a mode asks of its node. `lanes`: every guest gets its own lane at once, and every call site is rewritten at its
 # first use (docs/lanes.md); otherwise only long-running ones do. `lazy`: data files are mapped as big ones are, however
-# small. `without-X`: as if the kernel lacked X.
+# small. `recalled`: at random moments one of its processes is asked to come home. `without-X`: as if the kernel lacked X.
 NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",), "lazy": ("--lazy-above=0",)}
 # `skewed`: a node that was started a day later than home (it sees so; all guests' clocks are home's all the same).
 # `hour-ahead`: a node that takes home's CLOCK_REALTIME to be an hour ahead of its own. It isn't, on one machine: whoever
@@ -32,8 +36,9 @@ class TimedOut(Exception):
 
 
 class Stage:
-    def __init__(self, omxsup, user, timeout_s):
+    def __init__(self, omxsup, user, timeout_s, seed=0):
         self.user, self.timeout_s = user, timeout_s
+        self.seed, self.recalled = seed, 0
         self.directory = tempfile.mkdtemp(prefix="omxsup-test-")
         os.chmod(self.directory, 0o755)
         user.give(self.directory)
@@ -96,6 +101,8 @@ class Stage:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = self.start(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             try:
+                if mode == "recalled":
+                    self._recall(process)
                 status = process.wait(self.timeout_s)
             except subprocess.TimeoutExpired:
                 out.seek(0), err.seek(0)
@@ -104,6 +111,29 @@ class Stage:
             out.seek(0), err.seek(0)
             outcome = Outcome(out.read(), err.read(), status, files_below(self.work))
         return outcome, left
+
+    def _recall(self, process):
+        """Until it ends: now and then one of the job's processes, its first one or another, comes home."""
+        chance = random.Random(self.seed)
+        end = time.monotonic() + self.timeout_s
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, 0.05))
+            away = [p["pid"] for p in json.loads(self._ask("ps", "--json") or "[]") if p["place"] != "home"]
+            ours = set(processes.descendants()) & set(away)
+            if ours:
+                self.recalled += 1
+                self._ask("migrate", str(chance.choice(sorted(ours))), "home")
+
+    def _ask(self, *words):
+        """One that ends just then can't be asked any more."""
+        asked = self.start([self.omxsup, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            return asked.communicate(timeout=self.timeout_s)[0].decode()
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            asked.wait()
+            raise TimedOut(f"omxsup {' '.join(words)} gets no answer") from None
 
     def _autopsy(self, process, out, err):
         there = processes.descendants()
