@@ -210,7 +210,8 @@ void Worker::finish_clone_if_ready() {
     catch_up(p);
     if (!c.is_thread) join_homing(parent, p);
     if (p.space == parent.space || !watch_childs_mappings(child, parent.space)) resume(child);
-    resume(*caller);
+    if (parent.homing) rest_behind_call(*caller);
+    else resume(*caller);
     clone_over();
 }
 
@@ -243,7 +244,11 @@ void Worker::on_call_end_stop(Thread& t) {
     if (result > 0 || result == -abi::kErestartNoIntr) {        // signals are still blocked: straight to its TRACE stop
         clone_->running = false;
         set_mask(t.tid, clone_->mask);
-        return rerun_held_call(t);
+        put_in_front_of_held_call(t);
+        // Home's half has been made: this one is made before its process comes to rest.
+        if (!t.process->homing) resume(t);
+        else tracee::request(PTRACE_CONT, t.tid);
+        return;
     }
     set_mask(t.tid, clone_->mask);
     undo_home_clone();

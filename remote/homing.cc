@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <csignal>
 #include <elf.h>
+#include <fstream>
 #include <linux/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -36,6 +37,16 @@ bool is_fault(const siginfo_t& info) {
     }
 }
 
+}  // namespace
+
+namespace {
+// Gone, or a zombie.
+bool has_ended(HomeTid tid) {
+    std::ifstream file(fmt::format("/proc/{}/stat", tid.value));
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    auto behind_name = text.rfind(") ");
+    return behind_name == text.npos || text[behind_name + 2] == 'Z' || text[behind_name + 2] == 'X';
+}
 }  // namespace
 
 std::vector<uint64_t> shared_memory_of(HomePid pid) {
@@ -65,8 +76,20 @@ void Worker::bring_home(Process& p, const std::string& reason, const std::string
         each.homing->call = pid == p.pid ? call : "";
         each.homing->reason = pid == p.pid ? reason : fmt::format("it shares memory with {}: {}", p.pid.value, reason);
         each.homing->with = all;
-        for (pid_t tid : each.threads) stop_for_home(*guests_.thread(HomeTid(tid)));
+        auto threads = each.threads;
+        for (pid_t tid : threads)
+            if (auto& t = *guests_.thread(HomeTid(tid)); !forget_ended_leader(t)) stop_for_home(t);
     }
+}
+
+// A main thread that has ended while others live never stops again, and its end is told with theirs only.
+bool Worker::forget_ended_leader(Thread& t) {
+    auto& p = *t.process;
+    if (!t.exiting || t.call.id || t.tid.value != p.pid.value || guests_.living(p) == 0) return false;
+    // Nothing tells of that moment either: its call has been let go on, and takes microseconds.
+    while (!has_ended(t.tid)) sched_yield();
+    guests_.remove_thread(t.tid);
+    return true;
 }
 
 // Home wants it, whatever it is doing.
@@ -104,6 +127,12 @@ void Worker::rest(Thread& t, Resume how) {
     t.at_rest = true;
     OMX_DEBUG("{}: at rest", t.tid.value);
     ask_to_leave(*t.process);
+}
+
+// Within a call, at its clone event say, its registers don't have the result yet, and what is put there is overwritten.
+void Worker::rest_behind_call(Thread& t) {
+    tracee::interrupt(t.tid);
+    tracee::request(PTRACE_CONT, t.tid);
 }
 
 // Of a guest that has ended, or that executes another program: those who were to come with it don't wait for it.

@@ -57,7 +57,8 @@ void Worker::on_trace_stop(Thread& t) {
     if (!tracee::registers(t.tid, t.at_stop)) return;
     auto nr = static_cast<uint32_t>(t.at_stop.orig_rax);
     OMX_DEBUG("{}: {} held", t.tid.value, call_name(nr));
-    if (t.process->homing) return rerun_held_call(t);                  // at home
+    bool is_being_made = clone_ && clone_->caller == t.tid && clone_->number != HomeTid();
+    if (t.process->homing && !is_being_made) return rerun_held_call(t);                // at home
     if (nr == SYS_rt_sigreturn) return on_sigreturn(t);
     if (nr == SYS_execve || nr == SYS_execveat) return request_exec(t);
     if (auto row = find_row(nr); row && !row->stopped_when.empty()) return begin_timed_call(t);
@@ -86,12 +87,16 @@ void Worker::skip_held_call(Thread& t, int64_t result) {
 
 // Back in front of its system call instruction, without a call: pending signals are handled, then it calls again.
 void Worker::rerun_held_call(Thread& t) {
+    put_in_front_of_held_call(t);
+    resume(t);
+}
+
+void Worker::put_in_front_of_held_call(Thread& t) {
     auto regs = t.at_stop;
     regs.rax = regs.orig_rax;
     regs.orig_rax = ~uint64_t{0};
     regs.rip -= 2;
     tracee::set_registers(t.tid, regs);
-    resume(t);
 }
 
 // The only way a stop ends. While a process is frozen its threads stay where they stop.

@@ -103,8 +103,10 @@ private:
     void bring_home(Process&, const std::string& reason, const std::string& call);
     void on_come(const ComeFrame&);
     void stop_for_home(Thread&);
+    bool forget_ended_leader(Thread&);
     void join_homing(Process& parent, Process& child);
     void rest(Thread&, Resume);
+    static void rest_behind_call(Thread&);
     void ask_to_leave(Process&);
     void stays_behind(Process&);
     void answer_at_rest(Thread&, const ReplyHead&);
@@ -174,6 +176,7 @@ private:
     void on_process_end(Process&, int status, const rusage&);
     void resume(Thread&, Resume = {});
     void rerun_held_call(Thread&);
+    static void put_in_front_of_held_call(Thread&);
     void skip_held_call(Thread&, int64_t result);
 
     // --- clones: one at a time (clones.cc) ---

@@ -279,8 +279,9 @@ Result<std::vector<SlotOp>> Job::take_file_socket(Process& p) {
     auto& lead = *thread(h.lead);
     std::memcpy(ends, in_slot(lead, own_place(lead), sizeof ends), sizeof ends);
     h.files_at = ends[0];
-    h.files_to.reset(static_cast<int>(syscall(SYS_pidfd_getfd, p.pidfd.get(), ends[1], 0)));
-    if (!h.files_to) return fail_errno("its files can't be handed over");
+    auto end = borrow_descriptor(lead, ends[1]);
+    if (!end) return fail(fmt::format("its files can't be handed over: {}", end.error().what));
+    h.files_to = std::move(*end);
     return Ops{op(SYS_close, {arg(ends[1])})};
 }
 
