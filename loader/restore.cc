@@ -132,6 +132,9 @@ public:
         if (has_island) plan->ours.push_back({OMX_ISLAND_BASE, OMX_ISLAND_BASE + OMX_ISLAND_BYTES});
         for (const auto& g : image_.regions)
             if (g.kind == RegionKind::vdso) plan->ours.push_back({g.start, g.end});
+        plan->way_in = {AddressRange{places_.landing, places_.landing + places_.landing_bytes},
+                        AddressRange{places_.plan, places_.plan + places_.plan_bytes}};
+        if (island) plan->files.insert(plan->files.end(), {island->code, island->news});
         return plan;
     }
 

@@ -9,6 +9,7 @@
 #include "loader/proc_view.h"
 #include "loader/stub/plan.h"
 #include "protocol/unique_fd.h"
+#include <array>
 #include <optional>
 
 namespace omx {
@@ -34,6 +35,8 @@ struct Plan {
     uint64_t clocks = 0;                    // where NodeFiles::clocks are mapped; 0: nowhere
     std::vector<AddressRange> ours;         // what the guest will have besides the image's, home's vDSO with it
     uint64_t system_call = 0;               // a system call instruction that stays in it, whatever it unmaps of its own
+    // Where the way into the guest is, between kStubReady and its own code: the plan and what stays of it.
+    std::array<AddressRange, 2> way_in{};
     std::vector<std::string> operations;    // text of each operation, for the error message of kStubReady
 };
 // What every guest of a node maps besides its image; borrowed descriptors, -1: it doesn't. `island_code`,

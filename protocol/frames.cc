@@ -593,7 +593,7 @@ void AskFrame::encode(Writer& w) const {
 Result<AskFrame> AskFrame::decode(View body) {
     Body in(FrameType::ask, body);
     AskFrame a{.version = in.get<uint32_t>()};
-    if (a.version != kProtocolVersion) return a;
+    if (body.size() >= sizeof a.version && a.version != kProtocolVersion) return a;
     a.wish = in.get<Wish>();
     in.require(a.wish >= Wish::list && a.wish <= Wish::detach, "wish", "is none that there is");
     a.pid.value = in.get<pid_t>();

@@ -64,6 +64,7 @@ bool Worker::take_notification(Listener& l) {
         on_injected_call(*t, n->id, nr);
         return true;
     }
+    if (t->process->landing) has_landed(*t->process);
     if (t->process->homing) {                            // it begins anew at home
         l.answer(n->id, -abi::kErestartNoIntr);
         return true;

@@ -101,6 +101,13 @@ struct GuestProcess {
     uint64_t system_call = 0;                    // an instruction there
     GuestLane lane;
     std::unique_ptr<Homing> homing;              // it is on its way home
+    // Its image has been built up; its thread may still be on the way into its own code. `come`: home wants it then.
+    struct Landing {
+        std::array<AddressRange, 2> way_in;
+        std::optional<std::string> come;
+        bool stepped = false;
+    };
+    std::optional<Landing> landing;
     bool frozen = false;
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop

@@ -96,7 +96,35 @@ bool Worker::forget_ended_leader(Thread& t) {
 void Worker::on_come(const ComeFrame& frame) {
     auto p = guests_.process(frame.pid);
     if (!p && clone_) early_comes_.push_back(frame);
-    if (p && p->stage == Process::Stage::running) bring_home(*p, frame.reason, "");
+    if (!p || p->stage != Process::Stage::running) return;
+    if (!p->landing) return bring_home(*p, frame.reason, "");
+    p->landing->come = frame.reason;
+    tracee::interrupt(HomeTid(p->pid.value));
+}
+
+// Whoever has just been built up runs code of ours for a moment, which isn't a part of it. That is over at its first
+// call, or outside of it at a stop. True: this stop has been seen to, it is on its way a step further.
+bool Worker::is_landing(Thread& t, int status) {
+    auto& p = *t.process;
+    user_regs_struct regs;
+    if (!tracee::registers(t.tid, regs)) return false;
+    auto inside = [&](auto& range) { return range.start <= regs.rip && regs.rip < range.end; };
+    bool stepped = std::exchange(p.landing->stepped, false) && status >> 8 == SIGTRAP;
+    if (std::ranges::any_of(p.landing->way_in, inside)) {
+        if (!p.landing->come) return false;
+        // An interrupt would come before the next instruction, a step over rt_sigreturn would leave its flag behind.
+        if (status >> 16 == PTRACE_EVENT_SECCOMP) rest_behind_call(t);
+        else p.landing->stepped = tracee::request(PTRACE_SINGLESTEP, t.tid);
+        return true;
+    }
+    has_landed(p);
+    if (stepped) resume(t);
+    return stepped;
+}
+
+void Worker::has_landed(Process& p) {
+    auto landed = *std::exchange(p.landing, std::nullopt);
+    if (landed.come) bring_home(p, *landed.come, "");
 }
 
 void Worker::stop_for_home(Thread& t) {

@@ -150,6 +150,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     p.memory.replaced(p.space);
     p.lane.has_island = r.plan->has_island;
     p.ours = std::move(r.plan->ours), p.system_call = r.plan->system_call, p.clocks = r.plan->clocks;
+    p.landing.emplace().way_in = r.plan->way_in;
     restores_.erase(it);
     OMX_DEBUG("{}: runs", p.pid.value);
     link_.send(FrameType::image_done, 0, ImageDone{p.pid, ""});

@@ -35,6 +35,7 @@ void Worker::on_stop(Thread& t, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
     OMX_DEBUG("{}: stopped, event {}, signal {}", t.tid.value, event, signal);
     if (t.injected) return on_injected_stop(t, status);
+    if (t.process->landing && is_landing(t, status)) return;
     bool entering_handler = std::exchange(t.entering_handler, false);
     switch (event) {
         case 0: break;

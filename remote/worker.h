@@ -102,6 +102,8 @@ private:
     // --- the way home ---
     void bring_home(Process&, const std::string& reason, const std::string& call);
     void on_come(const ComeFrame&);
+    bool is_landing(Thread&, int status);
+    void has_landed(Process&);
     void stop_for_home(Thread&);
     bool forget_ended_leader(Thread&);
     void join_homing(Process& parent, Process& child);
