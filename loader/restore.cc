@@ -134,7 +134,6 @@ public:
             if (g.kind == RegionKind::vdso) plan->ours.push_back({g.start, g.end});
         plan->way_in = {AddressRange{places_.landing, places_.landing + places_.landing_bytes},
                         AddressRange{places_.plan, places_.plan + places_.plan_bytes}};
-        if (island) plan->files.insert(plan->files.end(), {island->code, island->news});
         return plan;
     }
 
