@@ -108,9 +108,9 @@ bool try_decoders(Random& random) {
             return try_body(ClockFrame{ns(), ns(), ns(), -ns(), ns(), -ns()}, random);
         }
         case 24: return try_body(ComeFrame{pid(random), some_text(random)}, random);
-        case 22: return try_body(AskFrame{.wish = static_cast<Wish>(1 + random() % 3), .pid = pid(random)}, random);
-        case 23: return try_body(PlacedFrame{pid(random), some_text(random), some_text(random), "", random()}, random);
-        case 25: return try_body(MovedFrame{MovedFrame::Step::done, random(), random(), some_text(random)}, random);
+        case 25: return try_body(AskFrame{.wish = static_cast<Wish>(1 + random() % 3), .pid = pid(random)}, random);
+        case 26: return try_body(PlacedFrame{pid(random), some_text(random), some_text(random), "", random()}, random);
+        case 27: return try_body(MovedFrame{MovedFrame::Step::done, random(), random(), some_text(random)}, random);
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.
