@@ -7,7 +7,7 @@ namespace {
 
 // Smallest encoded sizes: a count is refused before anything is allocated for it.
 constexpr size_t kFileBytes = 40, kRegionBytes = 33, kThreadBytes = sizeof(user_regs_struct), kContentBytes = 12;
-constexpr size_t kActionBytes = 33, kPendingBytes = sizeof(pid_t) + sizeof(siginfo_t);
+constexpr size_t kActionBytes = 33, kPendingBytes = sizeof(pid_t) + sizeof(siginfo_t), kTimerBytes = 21;
 
 void put_thread(Writer& w, const ThreadState& t) {
     w.put(t.tid.value);
@@ -87,6 +87,25 @@ void get_actions(Reader& r, std::array<SignalAction, 64>& actions) {
     }
 }
 
+void put_cpu_timers(Writer& w, const std::vector<CpuTimerState>& timers) {
+    w.put(static_cast<uint32_t>(timers.size()));
+    for (const auto& t : timers) {
+        w.put(t.kind);
+        w.put(t.number);
+        w.put(t.left_ns);
+        w.put(t.interval_ns);
+    }
+}
+
+CpuTimerState get_cpu_timer(Reader& r) {
+    CpuTimerState t;
+    t.kind = r.get<CpuTimerState::Kind>();
+    t.number = r.get<int32_t>();
+    t.left_ns = r.get<uint64_t>();
+    t.interval_ns = r.get<uint64_t>();
+    return t;
+}
+
 void get_lists(Reader& r, Image& i) {
     for (size_t n = get_count(r, kFileBytes); n > 0 && r.ok(); n--) i.files.push_back(FileKey::read(r));
     for (size_t n = get_count(r, kRegionBytes); n > 0 && r.ok(); n--) i.regions.push_back(get_region(r));
@@ -95,6 +114,7 @@ void get_lists(Reader& r, Image& i) {
         auto tid = HomeTid(r.get<pid_t>());
         i.pending.push_back({tid, r.get<siginfo_t>()});
     }
+    for (size_t n = get_count(r, kTimerBytes); n > 0 && r.ok(); n--) i.cpu_timers.push_back(get_cpu_timer(r));
     for (size_t n = get_count(r, kContentBytes); n > 0 && r.ok(); n--) {
         uint64_t address = r.get<uint64_t>();
         i.contents.push_back({address, r.bytes()});
@@ -123,6 +143,7 @@ void Image::encode(Writer& w) const {
         w.put(s.tid.value);
         w.put(s.info);
     }
+    put_cpu_timers(w, cpu_timers);
     w.put(static_cast<uint32_t>(contents.size()));
     for (const auto& c : contents) {
         w.put(c.address);

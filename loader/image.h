@@ -51,6 +51,18 @@ struct ThreadState {
 // A signal that had not reached its process yet. tid 0: any of its threads may take it.
 struct PendingSignal { HomeTid tid; siginfo_t info; };
 
+// A timer that counts the process's CPU time and is set, or its limit of CPU time, which acts like one.
+struct CpuTimerState {
+    enum class Kind : uint8_t {
+        posix,              // of timer_create: `number` is its id
+        interval,           // of setitimer: ITIMER_VIRTUAL, ITIMER_PROF
+        limit,              // RLIMIT_CPU: the signal that it raises
+    };
+    Kind kind = Kind::posix;
+    int32_t number = 0;
+    uint64_t left_ns = 0, interval_ns = 0;
+};
+
 struct SignalAction { uint64_t handler = 0, flags = 0, restorer = 0, mask = 0; };
 
 // Those that the node's kernel has to keep.
@@ -70,6 +82,7 @@ struct Image {
     uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes
     std::vector<PendingSignal> pending;
+    std::vector<CpuTimerState> cpu_timers;
     Bytes storage;                           // backs `contents` on the capturing side
 
     void encode(Writer&) const;

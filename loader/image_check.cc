@@ -1,6 +1,9 @@
 #include "loader/image_check.h"
+#include <csignal>
 #include <elf.h>
+#include <limits>
 #include <sys/mman.h>
+#include <sys/time.h>
 
 namespace omx {
 namespace {
@@ -106,11 +109,24 @@ Status check_auxv(const Bytes& auxv) {
 
 bool good_action(const SignalAction& a) { return a.handler <= 1 || user_address(a.handler); }
 
+bool good_timer(const CpuTimerState& t) {
+    constexpr uint64_t most_ns = std::numeric_limits<int64_t>::max();
+    if (!t.left_ns || t.left_ns > most_ns || t.interval_ns > most_ns || t.number < 0) return false;
+    switch (t.kind) {
+        case CpuTimerState::Kind::posix: return true;
+        case CpuTimerState::Kind::interval: return t.number == ITIMER_VIRTUAL || t.number == ITIMER_PROF;
+        case CpuTimerState::Kind::limit: return t.number == SIGXCPU || t.number == SIGKILL;
+    }
+    return false;
+}
+
 Status check_rest(const Image& i) {
     if (i.name.size() > 15 || i.name.find('\0') != std::string::npos) return fail("image: bad name");
     const auto& l = i.limits;
     if (l.as_soft > l.as_hard || l.data_soft > l.data_hard || l.stack_soft > l.stack_hard)
         return fail("image: a soft limit above its hard limit");
+    for (const auto& t : i.cpu_timers)
+        if (!good_timer(t)) return fail("image: bad timer of CPU time");
     for (const auto& a : i.actions)
         if (!good_action(a) || !zero_or_user(a.restorer)) return fail("image: bad signal action");
     return {};

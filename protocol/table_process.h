@@ -12,6 +12,7 @@ inline constexpr Arg itimer_in = in(bytes(32)), itimer_out = out(bytes(32));
 
 inline constexpr std::string_view cpu_timers = "timers of CPU time are kept on the node, all others at home";
 
+inline constexpr When of_cpu_time[] = {{0, 0xffffffff, 1}, {0, 0xffffffff, 2}};    // ITIMER_VIRTUAL, ITIMER_PROF
 inline constexpr When exit_word_asked[] = {{0, 0xffffffff, 40}};      // PR_GET_TID_ADDRESS
 
 inline constexpr Row process_rows[] = {
@@ -115,7 +116,7 @@ inline constexpr Row process_rows[] = {
 
     // Timers: those of real time fire at home and arrive as signals from there. Those of CPU time are made at home too,
     // for their numbers, but never set there: the worker keeps them, and home raises their signals.
-    row(36, "getitimer", forward, {num, itimer_out}).by(place_itimer),
+    row(36, "getitimer", forward, {num, itimer_out}).allowed_when(of_cpu_time).by(place_itimer),
     row(37, "alarm", forward, {uns}),
     row(38, "setitimer", forward, {num, itimer_in, itimer_out}).by(place_itimer),
     row(222, "timer_create", forward, {num, in(bytes(64)), out(bytes(4))}),

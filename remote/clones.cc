@@ -180,6 +180,7 @@ void Worker::finish_clone_if_ready() {
     auto& child = guests_.add_thread(p, c.number);
     child.mask = caller->mask, child.mask_at_home = caller->mask_at_home;
     if (!c.is_thread) {
+        ended_use_.erase(p.pid);                       // another process's, which nobody will wait for any more
         p.stage = Process::Stage::running;
         p.listener = parent.listener;
         if (c.args.flags & CLONE_VM) p.space = parent.space;

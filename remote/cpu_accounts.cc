@@ -44,6 +44,13 @@ uint64_t Worker::restoring_ns(const CpuClock& clock) {
     return p ? p->cpu.restoring_ns : 0;
 }
 
+std::optional<uint64_t> Worker::used_here(const CpuClock& clock) {
+    auto p = guests_.process(clock.pid);
+    auto ns = read_cpu_clock(clock, restoring_ns(clock));
+    if (ns && p && !clock.tid.value) *ns += p->cpu.earlier.total_us() * 1000;
+    return ns;
+}
+
 // What a process uses between these is its stub's and its image's, not its program's.
 void Worker::restoring_begins(Process& p) { p.cpu.restoring_since = read_cpu_clock({p.pid, HomeTid()}, 0).value_or(0); }
 void Worker::restoring_ends(Process& p) {
@@ -56,7 +63,7 @@ bool Worker::knows_cpu_clock(Thread& t, const CallArgs& args, GuestAddr to) {
     auto clock = cpu_clock(static_cast<int32_t>(args[0]), p.pid, t.tid);
     bool known = clock && !clock->tid.value && clock->pid == p.pid && p.cpu.home_ns && p.cpu.home_at_call == p.cpu.calls
                  && p.lane.state != GuestLane::State::on && clock->counts == CpuClock::Counts::precise;
-    auto here = known ? read_cpu_clock(*clock, p.cpu.restoring_ns) : std::nullopt;
+    auto here = known ? used_here(*clock) : std::nullopt;
     if (!here) return false;
     auto time = to_timespec(p.cpu.home_ns + *here);
     p.memory.through(t.tid);
@@ -69,7 +76,9 @@ void Worker::add_cpu_time(Thread& t, const GuestCall& call, int64_t result) {
     auto& memory = p.memory;
     auto own = [&](HomeTid tid) {
         bool leader = !tid.value || tid.value == p.pid.value;
-        return cpu_use(p.pid, tid, leader ? p.cpu.restoring_ns : 0, tid.value ? t.told_cpu_time : p.cpu.told);
+        auto use = cpu_use(p.pid, tid, leader ? p.cpu.restoring_ns : 0, tid.value ? t.told_cpu_time : p.cpu.told);
+        if (!tid.value) use.add(p.cpu.earlier);
+        return use;
     };
     switch (call.nr) {
         case SYS_clock_gettime: return add_to_clock(t, call.args);
@@ -102,7 +111,7 @@ void Worker::add_to_clock(Thread& t, const CallArgs& args) {
     auto& p = *t.process;
     auto clock = cpu_clock(static_cast<int32_t>(args[0]), p.pid, t.tid);
     if (!clock) return;
-    auto here = read_cpu_clock(*clock, restoring_ns(*clock));
+    auto here = used_here(*clock);
     change_in<timespec>(p.memory, args[1], [&](timespec& time) {
         if (clock->pid == p.pid && !clock->tid.value) p.cpu.home_ns = to_ns(time), p.cpu.home_at_call = p.cpu.calls;
         if (here) time = to_timespec(to_ns(time) + *here);
@@ -113,17 +122,25 @@ void Worker::add_to_clock(Thread& t, const CallArgs& args) {
 void Worker::add_use_of_child(Process& parent, HomePid child, uint64_t usage, bool reaped) {
     auto ended = ended_use_.find(child);
     if (ended == ended_use_.end()) return;
-    change_in<rusage>(parent.memory, usage, [&](rusage& r) { add_to(r, ended->second); });
+    auto use = ended->second.own;
+    use.add(ended->second.children);
+    change_in<rusage>(parent.memory, usage, [&](rusage& r) { add_to(r, use); });
     if (!reaped) return;
-    parent.cpu.children.add(ended->second);
+    parent.cpu.children.add(use);
     ended_use_.erase(ended);
 }
 
 void Worker::keep_use_of_ended(const Process& p, const rusage& usage) {
     auto use = cpu_use(usage);
     use.system_us -= std::min(use.system_us, p.cpu.restoring_ns / 1000);
-    use.add(p.cpu.children);
-    ended_use_[p.pid] = use;
+    use.add(p.cpu.earlier);
+    ended_use_[p.pid] = {use, p.cpu.children};
+}
+
+// A process that had come home is here again.
+void Worker::take_up_earlier_use(Process& p) {
+    auto earlier = ended_use_.extract(p.pid);
+    if (earlier) p.cpu.earlier = earlier.mapped().own, p.cpu.children = earlier.mapped().children;
 }
 
 }  // namespace omx

@@ -36,8 +36,12 @@ struct ToldCpuTime { uint64_t user_us = 0, system_us = 0; };
 // `tid` 0: of the whole process.
 CpuUse cpu_use(HomePid, HomeTid, uint64_t restoring_ns, ToldCpuTime&);
 
+// What its parent will see of a process that is here no more.
+struct EndedUse { CpuUse own, children; };
+
 // What a process has used, as its parent will see it, and what it told.
 struct CpuAccount {
+    CpuUse earlier;                  // by itself, before it came home and left again
     CpuUse children;                 // that have been waited for, with theirs
     uint64_t restoring_ns = 0;       // not the program's own: stub, image
     uint64_t restoring_since = 0;

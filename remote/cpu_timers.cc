@@ -54,6 +54,11 @@ siginfo_t timer_signal(int32_t id, const CpuTimer& timer) {
 
 }  // namespace
 
+namespace {
+// Or on its way, with its timers.
+bool is_home(const GuestProcess& p) { return p.homing && p.homing->step >= Homing::Step::captured; }
+}  // namespace
+
 // Home has made it: from now on it is looked after here, if what it measures is here.
 void Worker::keep_cpu_timer(Thread& t, const CallArgs& args) {
     auto& p = *t.process;
@@ -100,7 +105,7 @@ int64_t Worker::set_cpu_timer(Thread& t, CpuTimer& timer, const CallArgs& args, 
     timer.overrun = 0, timer.idle_looks = 0, timer.seen_ns = now_ns;
     if (value && (args[1] & TIMER_ABSTIME)) {
         // On the clock that the guest reads, of which home has used its part.
-        uint64_t home = timer.clock.tid.value ? 0 : p.cpu.home_ns;
+        uint64_t home = timer.clock.tid.value ? 0 : p.cpu.home_ns + p.cpu.earlier.total_us() * 1000;
         timer.expires_ns = value - std::min(value, home);
     } else if (value) {
         timer.expires_ns = now_ns + value;
@@ -111,7 +116,7 @@ int64_t Worker::set_cpu_timer(Thread& t, CpuTimer& timer, const CallArgs& args, 
 
 // How long until the timer may have run out; nullopt: not before it is set again.
 std::optional<uint64_t> Worker::look_at(Process& p, int32_t id, CpuTimer& timer) {
-    if (!timer.expires_ns) return std::nullopt;
+    if (!timer.expires_ns || is_home(p)) return std::nullopt;
     auto now = read_cpu_clock(timer.clock, restoring_ns(timer.clock));
     if (!now) {                                                    // who used the time has ended
         timer.expires_ns.reset();
@@ -134,6 +139,26 @@ std::optional<uint64_t> Worker::look_at(Process& p, int32_t id, CpuTimer& timer)
     threads = std::clamp<uint64_t>(threads, 1, std::max(1u, std::thread::hardware_concurrency()));
     uint64_t idle = std::min(kSoonestNs << std::min(timer.idle_looks, 10u), kLatestIdleNs);
     return std::max({(*timer.expires_ns - *now) / threads, idle, kSoonestNs});
+}
+
+// Those that are set, and what is left of a limit, which counts from another beginning at home.
+void Worker::collect_cpu_timers(Process& p, Image& image) {
+    using Kind = CpuTimerState::Kind;
+    for (auto& [id, timer] : p.cpu_timers) {
+        if (!timer.expires_ns || timer.notify.sigev_notify == SIGEV_NONE) continue;
+        auto left = to_ns(time_left(timer, read_cpu_clock(timer.clock, restoring_ns(timer.clock)).value_or(0)).it_value);
+        image.cpu_timers.push_back({Kind::posix, id, left, timer.interval_ns});
+    }
+    rlimit limit{};
+    auto used = read_cpu_clock({p.pid, HomeTid()}, 0);
+    if (!used || prlimit(p.pid.value, RLIMIT_CPU, nullptr, &limit) < 0) return;
+    auto left_of = [&](rlim_t seconds) {
+        auto end = to_ns({static_cast<time_t>(std::min<rlim_t>(seconds, std::numeric_limits<time_t>::max())), 0});
+        return end > *used ? end - *used : 1;
+    };
+    if (limit.rlim_cur != RLIM_INFINITY)                 // its signal comes again each second
+        image.cpu_timers.push_back({Kind::limit, SIGXCPU, left_of(limit.rlim_cur), kNsPerSecond});
+    if (limit.rlim_max != RLIM_INFINITY) image.cpu_timers.push_back({Kind::limit, SIGKILL, left_of(limit.rlim_max), 0});
 }
 
 void Worker::look_at_cpu_timers() {

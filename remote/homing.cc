@@ -21,6 +21,7 @@
 #include <fstream>
 #include <linux/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -28,6 +29,10 @@ namespace omx {
 namespace {
 
 constexpr size_t kRunBytes = 1 << 20, kQueueBytes = 4 << 20;
+
+uint64_t to_ns(const timeval& t) {
+    return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_usec) * 1000;
+}
 
 // Faults come again when the instruction is run again.
 bool is_fault(const siginfo_t& info) {
@@ -229,6 +234,7 @@ Status Worker::send_home(Process& p) {
         for (pid_t tid : p.threads)
             if ((tid == p.pid.value) == leader) image.threads.push_back(state_of(*guests_.thread(HomeTid(tid))));
     collect_pending(p, image);
+    collect_cpu_timers(p, image);
     OMX_TRY(ask_the_kernel(p, *capture));
     drop_shared_sent_before(*capture);
     p.homing->own = std::move(capture->own);
@@ -356,20 +362,27 @@ Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
     auto first = guests_.thread(HomeTid(*p.threads.begin()));
     if (auto brk = make_call(*first, instruction, SYS_brk, {0}); brk && *brk > 0)
         image.mm.brk = std::max(image.mm.start_brk, static_cast<uint64_t>(*brk));
+    auto asked = [&](Thread& t, auto& into, uint64_t nr, const CallArgs& args) {
+        auto result = make_call(t, instruction, nr, args);
+        p.memory.through(t.tid);
+        return result && *result == 0 &&
+               p.memory.read(GuestAddr(scratch), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
+    };
+    for (int32_t which : {ITIMER_VIRTUAL, ITIMER_PROF}) {
+        itimerval timer{};
+        if (!asked(*first, timer, SYS_getitimer, {static_cast<uint64_t>(which), scratch})) continue;
+        if (uint64_t left = to_ns(timer.it_value))
+            image.cpu_timers.push_back({CpuTimerState::Kind::interval, which, left, to_ns(timer.it_interval)});
+    }
     for (auto& s : image.threads) {
         auto& t = *guests_.thread(s.tid);
         stack_t stack{};
         uint64_t word = 0;
-        auto asked = [&](auto& into, uint64_t nr, const CallArgs& args) {
-            auto result = make_call(t, instruction, nr, args);
-            p.memory.through(t.tid);
-            return result && *result == 0 &&
-                   p.memory.read(GuestAddr(scratch), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
-        };
-        if (!asked(stack, SYS_sigaltstack, {0, scratch})) return fail("its alternate signal stack can't be asked for");
+        if (!asked(t, stack, SYS_sigaltstack, {0, scratch}))
+            return fail("its alternate signal stack can't be asked for");
         s.altstack_sp = reinterpret_cast<uint64_t>(stack.ss_sp), s.altstack_size = stack.ss_size;
         s.altstack_flags = stack.ss_flags & ~SS_ONSTACK;
-        if (asked(word, SYS_prctl, {PR_GET_TID_ADDRESS, scratch})) s.clear_child_tid = word;
+        if (asked(t, word, SYS_prctl, {PR_GET_TID_ADDRESS, scratch})) s.clear_child_tid = word;
     }
     p.memory.through(HomeTid(*p.threads.begin()));
     if (p.memory.write(GuestAddr(scratch), before) != before.size()) return fail("its memory can't be written");

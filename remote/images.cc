@@ -79,6 +79,7 @@ Status Worker::start_stub(Restore& r) {
     p.memory.through(HomeTid(r.pid.value));
     if (!setup_.procmap_query) p.memory.never_query();
     guests_.add_thread(p, HomeTid(r.pid.value));
+    take_up_earlier_use(p);
     return {};
 }
 

@@ -250,9 +250,11 @@ private:
 
     // --- CPU time ---
     uint64_t restoring_ns(const CpuClock&);
+    std::optional<uint64_t> used_here(const CpuClock&);
+    void take_up_earlier_use(Process&);
     static void restoring_begins(Process&);
     static void restoring_ends(Process&);
-    static bool knows_cpu_clock(Thread&, const CallArgs&, GuestAddr to);
+    bool knows_cpu_clock(Thread&, const CallArgs&, GuestAddr to);
     void add_cpu_time(Thread&, const GuestCall&, int64_t result);
     void add_to_clock(Thread&, const CallArgs&);
     void add_use_of_child(Process& parent, HomePid child, uint64_t usage, bool reaped);
@@ -261,6 +263,7 @@ private:
     void follow_limit(Thread&, const GuestCall&);
     void keep_cpu_timer(Thread&, const CallArgs&);
     std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);
+    void collect_cpu_timers(Process&, Image&);
     int64_t set_cpu_timer(Thread&, CpuTimer&, const CallArgs&, uint64_t now_ns);
     std::optional<uint64_t> look_at(Process&, int32_t id, CpuTimer&);
     void look_at_cpu_timers();
@@ -298,7 +301,7 @@ private:
     std::vector<FreezeFrame> early_freezes_;
     std::vector<ComeFrame> early_comes_;
     void catch_up(Process&);
-    std::unordered_map<HomePid, CpuUse> ended_use_;              // of processes that nobody has waited for yet
+    std::unordered_map<HomePid, EndedUse> ended_use_;            // until somebody has waited for them, or they are back
     UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at
     uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
     uint64_t calls_on_the_way_ = 0;

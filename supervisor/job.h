@@ -7,8 +7,9 @@
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
 //   job_home.cc     a guest comes home: its memory
-//   job_threads_home.cc  … and its threads
-//   job_asked_home.cc    … because it is asked to
+//   job_threads_home.cc  … its threads
+//   job_state_home.cc  … and what the kernel keeps for it
+//   job_asked_home.cc  … because it is asked to
 //   job_control.cc  what people ask for: ps, migrate, detach
 //   job_files.cc    files that the node fetches
 //   job_memory.cc   whether a guest may reach for another one's memory
@@ -211,6 +212,7 @@ private:
     static Status plan_stack(const std::vector<MapsEntry>&, const Region&, std::vector<SlotOp>&);
     Status plan_files(Process&);
     Status plan_layout(Process&, const ProcDir&);
+    void plan_cpu_timers(Process&);
     Result<int> file_for(Process&, const FileKey&, uint64_t bytes);
     using FilesToHand = std::vector<std::pair<uint32_t, int>>;      // index in the image, descriptor of ours
     Result<std::vector<SlotOp>> take_file_socket(Process&);

@@ -186,7 +186,9 @@ Status Job::plan_mapping(Process& p) {
     }
     plan_ops(h, std::move(plain));
     OMX_TRY(plan_files(p));
-    return plan_layout(p, *dir);
+    OMX_TRY(plan_layout(p, *dir));
+    plan_cpu_timers(p);
+    return {};
 }
 
 void Job::plan_ops(Homecoming& h, Ops ops) {
@@ -380,7 +382,7 @@ void Job::lead_done(Process& p) {
     auto& h = *p.homecoming;
     auto& slot = p.slots->slot(thread(h.lead)->slot);
     for (uint32_t i = 0; i < slot.op_count; i++) {
-        if (!is_error(slot.ops[i].result)) continue;
+        if (!is_error(slot.ops[i].result) || (slot.ops[i].flags & OMX_OP_MAY_FAIL)) continue;
         return cannot_come_home(
             p, fmt::format("{}({:#x}, {:#x}): {}", call_name(slot.ops[i].nr), slot.ops[i].args[0],
                            slot.ops[i].args[1], std::strerror(static_cast<int>(-slot.ops[i].result))));

@@ -40,6 +40,7 @@
 #define OMX_OP_NEW_THREAD 8      /* clone: the child continues at the slot whose address is args[5] */
 #define OMX_OP_NEW_PROCESS 16    /* clone: the child makes slots of its own */
 #define OMX_OP_GUEST_CALL 32     /* the guest's own call: OMX_CANCEL applies to it */
+#define OMX_OP_MAY_FAIL 64       /* for whoever posted it: see Job::lead_done */
 
 #ifndef __ASSEMBLER__
 #include <array>

@@ -34,6 +34,7 @@ Image sample() {
     i.actions[12] = {.handler = 1, .flags = 0, .restorer = 0, .mask = 0};
     i.actions[63] = {.handler = 0x400200, .flags = 0x4000000, .restorer = 0x400300, .mask = 0xff};
     i.limits = {~0ull, ~0ull, ~0ull, ~0ull, 8 << 20, ~0ull};
+    i.cpu_timers = {{CpuTimerState::Kind::posix, 3, 1000, 0}, {CpuTimerState::Kind::limit, SIGXCPU, 5, 1'000'000'000}};
     i.personality = 0x40000;
     i.kernel_version = 0x60c00;
     i.name = "a name of 15 ch";
@@ -73,6 +74,9 @@ TEST_CASE("an image comes back from its encoding") {
     CHECK(d->regions[4].kind == RegionKind::stack);
     REQUIRE(d->files.size() == 1);
     CHECK(d->files[0].same_content(i.files[0]));
+    REQUIRE(d->cpu_timers.size() == 2);
+    CHECK(d->cpu_timers[1].number == SIGXCPU);
+    CHECK(d->cpu_timers[1].interval_ns == 1'000'000'000);
     CHECK(encode_frame(*d) == body);
 }
 
@@ -145,4 +149,6 @@ TEST_CASE("threads, layout and the rest are checked") {
     CHECK(says(refusal([](Image& i) { i.name = "sixteen letters!"; }), "name"));
     CHECK(says(refusal([](Image& i) { i.limits.as_hard = 5; }), "limit"));
     CHECK(says(refusal([](Image& i) { i.actions[3].handler = 7; }), "action"));
+    CHECK(says(refusal([](Image& i) { i.cpu_timers[0].left_ns = 0; }), "timer"));
+    CHECK(says(refusal([](Image& i) { i.cpu_timers[1].number = SIGTERM; }), "timer"));
 }
