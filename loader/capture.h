@@ -22,8 +22,11 @@ struct MapsEntry {
     uint32_t dev_major, dev_minor;
     uint64_t inode;
     std::string path;
+    uint32_t traits = 0;        // see image.h; of /proc/PID/smaps only
 };
 Result<std::vector<MapsEntry>> parse_maps(std::string_view text);
+// /proc/PID/smaps: the same lines, each with fields behind it.
+Result<std::vector<MapsEntry>> parse_smaps(std::string_view text);
 // Of a task of this machine, now; none if it has ended.
 std::vector<MapsEntry> maps_of(HomeTid);
 

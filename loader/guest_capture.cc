@@ -32,7 +32,7 @@ public:
     Status add(const MapsEntry& e) {
         if (is_nodes_own(e)) return {};
         Region g{.start = e.start, .end = e.end, .prot = e.prot, .kind = RegionKind::anonymous, .file = -1,
-                 .file_offset = 0};
+                 .file_offset = 0, .traits = e.traits};
         bool everything = false;
         if (is_clock_page(e)) everything = true;        // a thread may be reading it
         else if (e.start == vdso_) g.kind = RegionKind::vdso;
@@ -108,9 +108,9 @@ Result<GuestCapture> capture_guest(HomePid pid, HomeTid through, const ContentFi
     auto process = ProcDir::open(HomePid(through.value));
     if (!process) return std::unexpected(process.error());
     OMX_TRY(read_rest(*process, pid, capture.image));
-    auto text = process->read_text("maps");
+    auto text = process->read_text("smaps");
     if (!text) return std::unexpected(text.error());
-    auto maps = parse_maps(*text);
+    auto maps = parse_smaps(*text);
     if (!maps) return std::unexpected(maps.error());
     Regions regions(capture, find, auxv_value(View(capture.image.auxv), AT_SYSINFO_EHDR));
     for (const auto& e : *maps) OMX_TRY(regions.add(e));

@@ -6,7 +6,7 @@ namespace omx {
 namespace {
 
 // Smallest encoded sizes: a count is refused before anything is allocated for it.
-constexpr size_t kFileBytes = 40, kRegionBytes = 33, kThreadBytes = sizeof(user_regs_struct), kContentBytes = 12;
+constexpr size_t kFileBytes = 40, kRegionBytes = 37, kThreadBytes = sizeof(user_regs_struct), kContentBytes = 12;
 constexpr size_t kActionBytes = 33, kPendingBytes = sizeof(pid_t) + sizeof(siginfo_t), kTimerBytes = 21;
 
 void put_thread(Writer& w, const ThreadState& t) {
@@ -18,7 +18,7 @@ void put_thread(Writer& w, const ThreadState& t) {
     for (uint64_t v : {t.robust_list, t.robust_list_size, t.clear_child_tid, t.rseq}) w.put(v);
     w.put(t.rseq_size);
     w.put(t.rseq_signature);
-    w.put(t.call);
+    for (uint64_t v : {t.call, t.sleep_ns, t.sleep_rest}) w.put(v);
 }
 
 ThreadState get_thread(Reader& r) {
@@ -32,7 +32,7 @@ ThreadState get_thread(Reader& r) {
     for (uint64_t* v : {&t.robust_list, &t.robust_list_size, &t.clear_child_tid, &t.rseq}) *v = r.get<uint64_t>();
     t.rseq_size = r.get<uint32_t>();
     t.rseq_signature = r.get<uint32_t>();
-    t.call = r.get<uint64_t>();
+    for (uint64_t* v : {&t.call, &t.sleep_ns, &t.sleep_rest}) *v = r.get<uint64_t>();
     return t;
 }
 
@@ -43,6 +43,7 @@ void put_region(Writer& w, const Region& g) {
     w.put(g.kind);
     w.put(g.file);
     w.put(g.file_offset);
+    w.put(g.traits);
 }
 
 Region get_region(Reader& r) {
@@ -53,6 +54,7 @@ Region get_region(Reader& r) {
     g.kind = r.get<RegionKind>();
     g.file = r.get<int32_t>();
     g.file_offset = r.get<uint64_t>();
+    g.traits = r.get<uint32_t>();
     return g;
 }
 
@@ -126,6 +128,7 @@ void get_lists(Reader& r, Image& i) {
 void Image::encode(Writer& w) const {
     w.put(pid.value);
     w.put(personality);
+    w.put(locks_future);
     w.put(kernel_version);
     w.text(name);
     w.put(mm);
@@ -156,6 +159,7 @@ Result<Image> Image::decode(View body) {
     Image i;
     i.pid = HomePid(r.get<pid_t>());
     i.personality = r.get<uint32_t>();
+    i.locks_future = r.get<uint32_t>();
     i.kernel_version = r.get<uint32_t>();
     i.name = r.text();
     i.mm = r.get<MmFields>();

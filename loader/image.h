@@ -15,12 +15,20 @@ enum class RegionKind : uint8_t {
     shared_file,      // read-only MAP_SHARED of a file that can't change unseen
 };
 
+// What a mapping is besides, by bits: advice, locks, how it was made.
+namespace trait {
+constexpr uint32_t dont_fork = 1, wipe_on_fork = 2, huge_pages = 4, no_huge_pages = 8, mergeable = 16, dont_dump = 32,
+                   locked = 64, locked_on_fault = 128, grows_down = 256, no_reserve = 512, sequential = 1024,
+                   random = 2048, all = 4095;
+}
+
 struct Region {
     uint64_t start = 0, end = 0;        // page aligned, in the guest's address space
     uint32_t prot = 0;                  // PROT_* bits
     RegionKind kind = RegionKind::anonymous;
     int32_t file = -1;                  // index into Image::files when kind is of a file
     uint64_t file_offset = 0;           // bytes
+    uint32_t traits = 0;                // of trait::; only in an image that comes home
 };
 
 // Bytes that differ from what the region would hold by itself (zeroes, or the file's content). Page-wise, but a run
@@ -46,6 +54,8 @@ struct ThreadState {
     uint32_t rseq_size = 0, rseq_signature = 0;
     // The frame of a call that home is making for the thread, and goes on making: the registers show it as interrupted.
     uint64_t call = 0;
+    // A relative sleep that it is in: what is left, and where that is to be written if a signal ends it (0: nowhere).
+    uint64_t sleep_ns = 0, sleep_rest = 0;
 };
 
 // A signal that had not reached its process yet. tid 0: any of its threads may take it.
@@ -79,6 +89,7 @@ struct Image {
     std::array<SignalAction, 64> actions{};  // handler 0 default, 1 ignored; [signo - 1]
     NodeLimits limits{};
     uint32_t personality = 0;
+    uint32_t locks_future = 0;               // as given to mlockall: what will be mapped is locked
     uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes
     std::vector<PendingSignal> pending;

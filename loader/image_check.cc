@@ -8,6 +8,8 @@
 namespace omx {
 namespace {
 
+constexpr uint64_t kMostNs = std::numeric_limits<int64_t>::max() / 2;      // a clock's present may be added
+
 bool user_address(uint64_t a) { return a >= kUserStart && a < kUserEnd; }
 bool zero_or_user(uint64_t a) { return a == 0 || user_address(a); }
 bool aligned(uint64_t a) { return a % kPage == 0; }
@@ -21,6 +23,7 @@ Status check_region(const Image& i, const Region& g) {
     if (g.start >= g.end || g.start < kUserStart || g.end > kUserEnd) return bad(g, "not within user memory");
     if (g.prot & ~uint32_t{PROT_READ | PROT_WRITE | PROT_EXEC}) return bad(g, "unknown protection");
     if (g.kind > RegionKind::shared_file) return bad(g, "unknown kind");
+    if (g.traits & ~trait::all) return bad(g, "unknown traits");
     bool of_file = g.kind == RegionKind::file || g.kind >= RegionKind::shared_anonymous;
     if (of_file ? g.file < 0 || static_cast<size_t>(g.file) >= i.files.size() : g.file != -1)
         return bad(g, "file index out of range");
@@ -71,9 +74,10 @@ Status check_thread(const ThreadState& t) {
     if (!user_address(t.regs.rip) || !user_address(t.regs.rsp)) return where("registers point outside user memory");
     if (!zero_or_user(t.regs.fs_base) || !zero_or_user(t.regs.gs_base)) return where("bad segment base");
     if (!good_xstate(t.xstate)) return where("bad size of the extended state");
-    for (uint64_t a : {t.altstack_sp, t.robust_list, t.clear_child_tid, t.rseq})
+    for (uint64_t a : {t.altstack_sp, t.robust_list, t.clear_child_tid, t.rseq, t.sleep_rest})
         if (!zero_or_user(a)) return where("an address outside user memory");
     if (t.altstack_size > kUserEnd - t.altstack_sp) return where("bad alternate stack");
+    if (t.sleep_ns > kMostNs) return where("a sleep without end");
     if (t.rseq && (t.rseq_size < 32 || t.rseq_size > 4096)) return where("bad size of the rseq area");
     return {};
 }
@@ -110,8 +114,7 @@ Status check_auxv(const Bytes& auxv) {
 bool good_action(const SignalAction& a) { return a.handler <= 1 || user_address(a.handler); }
 
 bool good_timer(const CpuTimerState& t) {
-    constexpr uint64_t most_ns = std::numeric_limits<int64_t>::max();
-    if (!t.left_ns || t.left_ns > most_ns || t.interval_ns > most_ns || t.number < 0) return false;
+    if (!t.left_ns || t.left_ns > kMostNs || t.interval_ns > kMostNs || t.number < 0) return false;
     switch (t.kind) {
         case CpuTimerState::Kind::posix: return true;
         case CpuTimerState::Kind::interval: return t.number == ITIMER_VIRTUAL || t.number == ITIMER_PROF;

@@ -49,7 +49,37 @@ bool parse_line(std::string_view line, MapsEntry& e) {
     return true;
 }
 
+// "VmFlags: rd wr mr mw me dc"
+uint32_t traits_of(std::string_view flags) {
+    constexpr std::pair<std::string_view, uint32_t> names[] = {
+        {"dc", trait::dont_fork}, {"wf", trait::wipe_on_fork}, {"hg", trait::huge_pages}, {"nh", trait::no_huge_pages},
+        {"mg", trait::mergeable}, {"dd", trait::dont_dump}, {"lo", trait::locked}, {"lf", trait::locked_on_fault},
+        {"gd", trait::grows_down}, {"nr", trait::no_reserve}, {"sr", trait::sequential}, {"rr", trait::random}};
+    uint32_t traits = 0;
+    for (TextScan s(flags); !s.rest().empty(); s.skip(' ')) {
+        auto word = s.word();
+        for (auto [name, bit] : names)
+            if (name == word) traits |= bit;
+    }
+    return traits;
+}
+
 }  // namespace
+
+Result<std::vector<MapsEntry>> parse_smaps(std::string_view text) {
+    constexpr std::string_view kFlags = "VmFlags:";
+    std::vector<MapsEntry> entries;
+    while (!text.empty()) {
+        size_t end = text.find('\n');
+        std::string_view line = text.substr(0, end);
+        MapsEntry e{};
+        if (parse_line(line, e)) entries.push_back(std::move(e));
+        else if (entries.empty()) return fail(fmt::format("memory map: can't read the line \"{}\"", line));
+        else if (line.starts_with(kFlags)) entries.back().traits = traits_of(line.substr(kFlags.size()));
+        text.remove_prefix(end == text.npos ? text.size() : end + 1);
+    }
+    return entries;
+}
 
 Result<std::vector<MapsEntry>> parse_maps(std::string_view text) {
     std::vector<MapsEntry> entries;

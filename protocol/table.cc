@@ -95,6 +95,8 @@ bool may_block(uint32_t nr, const CallArgs& args) {
     return form.variant ? form.variant->blocks : row->blocks;
 }
 
+bool untrapped(const Row& row) { return row.place == Place::local && !row.noted && row.local_when.empty(); }
+
 bool traced_by_ptrace(const Row& row) {
     switch (row.number) {
     case 15: case 56: case 57: case 58: case 59: case 322: case 435: return true;

@@ -46,6 +46,9 @@ bool may_block(uint32_t nr, const CallArgs& args);
 // gives them TRACE (a ptrace stop) instead of a notification.
 bool traced_by_ptrace(const Row&);
 
+// The node's kernel runs all of its calls, and nobody hears of them.
+bool untrapped(const Row&);
+
 // Of a call's arguments: (args[argument] & mask) == value, and the same of a second one if it has a mask. For the
 // filter: when a call may run untrapped although its row is not simply `local`, and when it is held in a ptrace stop.
 struct When {
@@ -177,6 +180,7 @@ struct Row {
     Args args{};
     Returns returns = Returns::number;
     bool blocks = false;
+    bool noted = false;                          // local, but the worker is told first: it must know of it
     int8_t lowers = -1;                          // this argument, a count of bytes, may be lowered for a huge buffer
     std::span<const When> local_when{};          // one of them is enough; for a `local` row: none else
     std::span<const When> stopped_when{};        // likewise: its registers have to be rewritten (remote/timed_calls.cc)
@@ -185,6 +189,7 @@ struct Row {
     std::string_view why{};
 
     constexpr Row blocking() const { Row r = *this; r.blocks = true; return r; }
+    constexpr Row noted_there() const { Row r = *this; r.noted = true; return r; }
     constexpr Row because(std::string_view w) const { Row r = *this; r.why = w; return r; }
     constexpr Row returning(Returns how) const { Row r = *this; r.returns = how; return r; }
     constexpr Row lowering(int8_t argument) const { Row r = *this; r.lowers = argument; return r; }

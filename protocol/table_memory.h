@@ -15,10 +15,9 @@ inline constexpr When own_list[] = {{0, 0xffffffff, 0}};
 // Those of the guests' time namespace: monotonic, its coarse one, boottime and its alarm clock.
 inline constexpr When steady_clocks[] = {
     {0, 0xffffffff, 1}, {0, 0xffffffff, 6}, {0, 0xffffffff, 7}, {0, 0xffffffff, 9}};
-// Waits until a moment of a clock. Of one that the guests' time namespace keeps, or for a while: the node's kernel
-// knows how. Of CPU time (2, or of some process): its moments are others there. Other clocks are home's, and so are they.
-inline constexpr When own_sleeps[] = {
-    {0, 0xffffffff, 1}, {0, 0xffffffff, 7}, {0, 0xffffffff, 0, 1, 1, 0}, {0, 0xffffffff, 11, 1, 1, 0}};
+// Waits until a moment of a clock. Of one that the guests' time namespace keeps: the node's kernel knows how. Of CPU
+// time (2, or of some process): its moments are others there. Other clocks are home's, and so are they.
+inline constexpr When own_sleeps[] = {{0, 0xffffffff, 1, 1, 1, 1}, {0, 0xffffffff, 7, 1, 1, 1}};
 inline constexpr When cpu_sleeps[] = {{0, 0xffffffff, 2, 1, 1, 1}, {0, 0x80000000, 0x80000000, 1, 1, 1}};
 // FUTEX_CLOCK_REALTIME, and FUTEX_LOCK_PI (6), which knows no other clock.
 inline constexpr When realtime_futexes[] = {{1, 0x100, 0x100}, {1, 0x107, 6}};
@@ -26,6 +25,8 @@ inline constexpr When other_futexes[] = {{1, 0x104, 0}, {1, 0x106, 4}, {1, 0x107
 inline constexpr When realtime_wait[] = {{5, 0xffffffff, 0}}, monotonic_wait[] = {{5, 0xffffffff, 1}};
 inline constexpr When realtime_waitv[] = {{4, 0xffffffff, 0}}, monotonic_waitv[] = {{4, 0xffffffff, 1}};
 inline constexpr When named_clocks[] = {{0, 0x80000000, 0}};
+
+inline constexpr std::string_view noted_sleep = "the node's kernel runs it, the worker notes when it began";
 
 inline constexpr Row memory_rows[] = {
     row(9, "mmap", life, {address, size, protection, map_flags, fd, off})
@@ -83,7 +84,8 @@ inline constexpr Row memory_rows[] = {
 
     // Waiting in memory and for time.
     row(24, "sched_yield", local),
-    row(35, "nanosleep", local, {address, address}).blocking(),
+    // Relative ones are noted: what is left of them at a move is known to nobody else.
+    row(35, "nanosleep", local, {address, address}).noted_there().blocking().because(noted_sleep),
     row(96, "gettimeofday", cached, {out(bytes(16)), out(bytes(8))}).because(told_clock),
     row(201, "time", cached, {out(bytes(8))}).because(told_clock),
     row(202, "futex", local, {address, num, uns, address, address, uns}).blocking()
@@ -93,7 +95,7 @@ inline constexpr Row memory_rows[] = {
         .allowed_when(steady_clocks).by(place_clock_gettime).because(told_clock),
     row(229, "clock_getres", forward, {num, out(bytes(16))}).allowed_when(named_clocks).by(place_clock_getres),
     row(230, "clock_nanosleep", forward, {num, hex, timespec, in_maybe_out(bytes(16), even_failed())}).blocking()
-        .allowed_when(own_sleeps).stopped_if(cpu_sleeps).by(place_clock_nanosleep).because(homes_moment),
+        .noted_there().allowed_when(own_sleeps).stopped_if(cpu_sleeps).by(place_clock_nanosleep).because(homes_moment),
     row(318, "getrandom", local, {address, size, hex}),
     row(449, "futex_waitv", local, {address, uns, hex, address, num}).blocking()
         .allowed_when(monotonic_waitv).stopped_if(realtime_waitv).because(own_moment),

@@ -12,6 +12,11 @@ namespace {
 uint64_t call_id(uint64_t counter, HomeTid tid) { return counter << 32 | static_cast<uint32_t>(tid.value); }
 HomeTid caller_of(uint64_t id) { return HomeTid(static_cast<pid_t>(id & 0x7fffffff)); }
 
+bool row_is_noted(uint32_t nr) {
+    auto row = find_row(nr);
+    return row && row->noted;
+}
+
 // The argument that says most about why a call can't be served: the command of an ioctl, the option of a prctl.
 std::string describe(uint32_t nr, const CallArgs& args) {
     switch (nr) {
@@ -94,7 +99,10 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
     bool ends = nr == SYS_exit || nr == SYS_exit_group;
     if (placement.place != Place::local && !(ends && hides_from_signals(t))) tell_mask(t);
     switch (placement.place) {
-        case Place::local: t.process->listener->proceed(notification); return;
+        case Place::local:
+            if (row_is_noted(nr)) note_sleep(t, nr, args);
+            t.process->listener->proceed(notification);
+            return;
         case Place::cached:
             if (answered_here(t, notification, nr, args)) return;
             [[fallthrough]];

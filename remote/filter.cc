@@ -28,8 +28,7 @@ Status add_when(void* ctx, const Row& row, uint32_t action, const When& when) {
 Status add_row(void* ctx, const Row& row) {
     int nr = row.number;
     if (traced_by_ptrace(row)) return checked(seccomp_rule_add(ctx, SCMP_ACT_TRACE(0), nr, 0), row.name);
-    if (row.place == Place::local && row.local_when.empty())
-        return checked(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), row.name);
+    if (untrapped(row)) return checked(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), row.name);
     for (auto& when : row.local_when) OMX_TRY(add_when(ctx, row, SCMP_ACT_ALLOW, when));
     for (auto& when : row.stopped_when) OMX_TRY(add_when(ctx, row, SCMP_ACT_TRACE(0), when));
     return {};

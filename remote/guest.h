@@ -52,6 +52,14 @@ struct LazyMapping {
     std::shared_ptr<LazyFile> file;
 };
 
+// A relative sleep, which the node's kernel runs by itself.
+struct Sleep {
+    uint64_t site = 0;                           // behind its system call instruction
+    CallArgs args{};
+    std::chrono::steady_clock::time_point until{};
+    uint64_t rest = 0;                           // where the guest wants to know what remained
+};
+
 struct GuestThread {
     HomeTid tid;
     GuestProcess* process = nullptr;
@@ -76,6 +84,7 @@ struct GuestThread {
     // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
     std::chrono::steady_clock::time_point wait_until{};
     bool goes_on_waiting = false;
+    std::optional<Sleep> sleep;                  // the last one: it may be over
     ToldCpuTime told_cpu_time;
     std::optional<rlimit> wanted_limit;          // of its setrlimit or prlimit, while home makes the call
     // On its way home (homing.cc): it stands still for good, its call goes on at home without it, or has been answered.
@@ -113,6 +122,7 @@ struct GuestProcess {
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop
     std::unordered_map<int, siginfo_t> last_signal;
     CpuAccount cpu;
+    uint32_t locks_future = 0;                   // its last mlockall, if that concerned what will be mapped
     std::map<int32_t, CpuTimer> cpu_timers;      // by number
     // Why it was ended by us, to be said when it is gone; the call's name if it was a "not yet".
     std::optional<std::pair<std::string, std::string>> lost;

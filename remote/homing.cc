@@ -235,6 +235,8 @@ Status Worker::send_home(Process& p) {
             if ((tid == p.pid.value) == leader) image.threads.push_back(state_of(*guests_.thread(HomeTid(tid))));
     collect_pending(p, image);
     collect_cpu_timers(p, image);
+    auto locked = [](auto& g) { return g.traits & trait::locked; };     // munlockall, of which nobody tells, ends it
+    if (std::ranges::any_of(image.regions, locked)) image.locks_future = p.locks_future;
     OMX_TRY(ask_the_kernel(p, *capture));
     drop_shared_sent_before(*capture);
     p.homing->own = std::move(capture->own);
@@ -306,12 +308,43 @@ ThreadState Worker::state_of(Thread& t) {
         s.regs.rax = static_cast<uint64_t>(t.answered->restart ? -int64_t{t.answered->restart} : t.answered->result);
         if (!t.answered->restart) s.regs.orig_rax = ~uint64_t{0};
     }
-    // A sleep that this kernel would resume by itself: home's begins it anew, unless a handler ends it with EINTR.
+    // A wait that this kernel would resume by itself: home's begins it anew, unless a handler ends it with EINTR or it is
+    // a sleep of which we know what is left.
     bool in_call = static_cast<int64_t>(s.regs.orig_rax) >= 0;
-    if (in_call && static_cast<int64_t>(s.regs.rax) == -abi::kErestartBlock)
+    if (in_call && static_cast<int64_t>(s.regs.rax) == -abi::kErestartBlock) {
         s.regs.rax = static_cast<uint64_t>(-int64_t{abi::kErestartNoHand});
+        rest_of_sleep(t, s);
+    }
     abort_restartable_sequence(t, s);
     return s;
+}
+
+// How long it will be is in the registers' struct now; when it began is known to the kernel alone later on.
+void Worker::note_sleep(Thread& t, uint32_t nr, const CallArgs& args) {
+    using namespace std::chrono;
+    bool of_clock = nr == SYS_clock_nanosleep;
+    timespec length{};
+    t.process->memory.through(t.tid);
+    auto bytes = std::as_writable_bytes(std::span(&length, 1));
+    t.sleep.reset();
+    if (t.process->memory.read(GuestAddr(args[of_clock ? 2 : 0]), bytes) != bytes.size()) return;
+    constexpr int64_t longest = 3'000'000'000;                    // seconds: longer than anybody waits
+    if (length.tv_sec < 0 || length.tv_sec > longest || length.tv_nsec < 0 || length.tv_nsec > 999'999'999) return;
+    auto clock = static_cast<int32_t>(args[0]);
+    if (of_clock && (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID)) return;
+    t.sleep = {t.call_site, args, steady_clock::now() + seconds(length.tv_sec) + nanoseconds(length.tv_nsec),
+               args[of_clock ? 3 : 1]};
+}
+
+void Worker::rest_of_sleep(const Thread& t, ThreadState& s) {
+    using namespace std::chrono;
+    auto& r = s.regs;
+    bool same = t.sleep && r.rip == t.sleep->site &&
+                CallArgs{r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9} == t.sleep->args;
+    if (!same) return;
+    auto left = duration_cast<nanoseconds>(t.sleep->until - steady_clock::now()).count();
+    s.sleep_ns = static_cast<uint64_t>(std::max<int64_t>(left, 1));
+    s.sleep_rest = t.sleep->rest;
 }
 
 // A thread that was stopped within a restartable sequence goes on at its abort address: where it runs is another place.

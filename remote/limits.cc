@@ -87,6 +87,7 @@ void Worker::finish_lock(Thread& t, const GuestCall& call, const Reply& reply) {
     if (most > here.rlim_max && locked_after(pid, call.nr, call.args) > here.rlim_max)
         return go_home_for(t, call.notification, call.nr, call.args, "the node doesn't let it lock so much memory");
     limit(pid, RLIMIT_MEMLOCK, most, here.rlim_max);
+    if (call.nr == SYS_mlockall) t.process->locks_future = call.args[0] & MCL_FUTURE ? uint32_t(call.args[0]) : 0;
     t.process->listener->proceed(call.notification);
 }
 

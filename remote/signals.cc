@@ -181,7 +181,9 @@ void Worker::begin_again_what_never_began(Thread& t) {
     if (ours || t.call.id || !tracee::registers(t.tid, regs)) return;
     if (static_cast<int64_t>(regs.orig_rax) < 0 || static_cast<int64_t>(regs.rax) != -abi::kErestartSys) return;
     CallArgs args{regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9};
-    if (place_of(static_cast<uint32_t>(regs.orig_rax), args).place == Place::local) return;
+    auto row = find_row(static_cast<uint32_t>(regs.orig_rax));
+    bool noted = row && row->noted;                    // the kernel's own sleep says so by another code
+    if (!noted && place_of(static_cast<uint32_t>(regs.orig_rax), args).place == Place::local) return;
     regs.rax = static_cast<uint64_t>(-int64_t{abi::kErestartNoIntr});
     tracee::set_registers(t.tid, regs);
 }

@@ -119,6 +119,8 @@ private:
     void put_sites_back(Process&);
     static Status step_out_of_vdso(Process&);
     static ThreadState state_of(Thread&);
+    static void note_sleep(Thread&, uint32_t nr, const CallArgs&);
+    static void rest_of_sleep(const Thread&, ThreadState&);
     static void abort_restartable_sequence(Thread&, ThreadState&);
     void collect_pending(Process&, Image&);
     Status ask_the_kernel(Process&, GuestCapture&);

@@ -82,6 +82,7 @@ struct DeputyThread {
     std::optional<LateReply> late_reply;
     bool asked_to_leave_call = false;                      // at its next stop
     bool going_home = false;                               // behind the operations at hand
+    std::optional<std::chrono::steady_clock::time_point> sleeps_until;     // of a sleep that began on the node
 
     bool active_for_guest() const { return active && !active->from.ours(); }
 };

@@ -212,6 +212,7 @@ private:
     static Status plan_stack(const std::vector<MapsEntry>&, const Region&, std::vector<SlotOp>&);
     Status plan_files(Process&);
     Status plan_layout(Process&, const ProcDir&);
+    static void plan_traits(Process&);
     void plan_cpu_timers(Process&);
     Result<int> file_for(Process&, const FileKey&, uint64_t bytes);
     using FilesToHand = std::vector<std::pair<uint32_t, int>>;      // index in the image, descriptor of ours
@@ -226,6 +227,8 @@ private:
     void collect_at_home(Thread&);
     static void keep_result(Thread&);
     void finish_call_at_home(Thread&, ThreadState&);
+    void note_sleeps(Process&);
+    bool sleeps_on(Thread&, ThreadState&);
     void go_back(Thread&);
     void leave_blob(Thread&);
     bool take_blob_away(Thread&);

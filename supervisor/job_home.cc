@@ -36,7 +36,9 @@ SlotOp map_op(const Region& g, int fd) {
     uint64_t flags = MAP_FIXED_NOREPLACE;
     bool shared = g.kind == RegionKind::shared_anonymous || g.kind == RegionKind::shared_file;
     flags |= shared && fd >= 0 ? MAP_SHARED : MAP_PRIVATE;
-    if (fd < 0) flags |= MAP_ANONYMOUS | MAP_NORESERVE;
+    if (fd < 0) flags |= MAP_ANONYMOUS;
+    if (g.traits & trait::no_reserve) flags |= MAP_NORESERVE;
+    if (g.traits & trait::grows_down) flags |= MAP_GROWSDOWN;
     return op(SYS_mmap, {g.start, g.end - g.start, g.prot, flags, arg(fd), fd < 0 ? 0 : g.file_offset});
 }
 
@@ -87,6 +89,7 @@ void Job::on_homecoming(const HomecomingFrame& frame) {
     h.image = std::move(*image);
     if (h.image->pid != p->pid) return link_lost({"the node sent another process's image home"});
     if (p->wanted_home) leave_calls(*p);
+    note_sleeps(*p);
     make_room(*p);
 }
 
@@ -186,6 +189,7 @@ Status Job::plan_mapping(Process& p) {
     }
     plan_ops(h, std::move(plain));
     OMX_TRY(plan_files(p));
+    plan_traits(p);
     OMX_TRY(plan_layout(p, *dir));
     plan_cpu_timers(p);
     return {};

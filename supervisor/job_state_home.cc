@@ -1,4 +1,5 @@
 // A process that comes home: what the kernel keeps for it besides memory and threads.
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -21,6 +22,30 @@ timeval to_timeval(uint64_t ns) {
     return {static_cast<time_t>(us / 1'000'000), static_cast<suseconds_t>(us % 1'000'000)};
 }
 }  // namespace
+
+// Whatever this kernel doesn't know, or this process may not do here, is left out: none of it changes what memory holds.
+void Job::plan_traits(Process& p) {
+    constexpr std::pair<uint32_t, int> advice[] = {
+        {trait::dont_fork, MADV_DONTFORK}, {trait::wipe_on_fork, MADV_WIPEONFORK},
+        {trait::huge_pages, MADV_HUGEPAGE}, {trait::no_huge_pages, MADV_NOHUGEPAGE},
+        {trait::mergeable, MADV_MERGEABLE}, {trait::dont_dump, MADV_DONTDUMP},
+        {trait::sequential, MADV_SEQUENTIAL}, {trait::random, MADV_RANDOM}};
+    auto& h = *p.homecoming;
+    Ops ops;
+    for (auto& g : h.image->regions) {
+        if (g.kind == RegionKind::vdso) continue;
+        uint64_t bytes = g.end - g.start;
+        for (auto [bit, what] : advice)
+            if (g.traits & bit)
+                ops.push_back(op(SYS_madvise, {g.start, bytes, static_cast<uint64_t>(what)}, OMX_OP_MAY_FAIL));
+        uint64_t how = g.traits & trait::locked_on_fault ? MLOCK_ONFAULT : 0;
+        if (g.traits & trait::locked) ops.push_back(op(SYS_mlock2, {g.start, bytes, how}, OMX_OP_MAY_FAIL));
+    }
+    // What is mapped for a moment by the deputy itself is locked, too.
+    if (uint64_t future = h.image->locks_future & (MCL_FUTURE | MCL_ONFAULT); future & MCL_FUTURE)
+        ops.push_back(op(SYS_mlockall, {future}, OMX_OP_MAY_FAIL));
+    plan_ops(h, std::move(ops));
+}
 
 // What was left of them on the node runs out at home. A limit of CPU time is a timer here, too: the kernel's own counts
 // from zero, and its number is not ours to change.

@@ -13,6 +13,8 @@
 
 namespace omx {
 
+using namespace std::chrono;
+
 namespace {
 constexpr size_t kSignalsPerPost = 16;
 using Ops = std::vector<SlotOp>;
@@ -25,7 +27,7 @@ void Job::collect_at_home(Thread& t) {
     auto& p = *t.process;
     auto& h = *p.homecoming;
     bool ours = !t.active_for_guest();
-    if (ours) t.active.reset();
+    if (ours || t.sleeps_until) t.active.reset();
     else keep_result(t);
     if (h.step == Step::threads) return go_back(t);
     if (h.step == Step::announced) return make_room(p);
@@ -62,6 +64,48 @@ void Job::finish_call_at_home(Thread& t, ThreadState& s) {
     if (late.time_left) (late.time_left->argument == 2 ? s.regs.rdx : s.regs.r10) = late.time_left->value;
 }
 
+// Time goes on while memory travels.
+void Job::note_sleeps(Process& p) {
+    for (auto& s : p.homecoming->image->threads)
+        if (auto t = thread(s.tid); s.sleep_ns && t && t->process == &p)
+            t->sleeps_until = steady_clock::now() + nanoseconds(s.sleep_ns);
+}
+
+// A sleep goes on like every call in flight, in the deputy: it can't be given back to the kernel half done. False: it is
+// over, or a signal has ended it, and the registers say so.
+bool Job::sleeps_on(Thread& t, ThreadState& s) {
+    if (!t.sleeps_until) return false;
+    auto& h = *t.process->homecoming;
+    auto for_it = [&](const PendingSignal& signal) {
+        bool mine = signal.tid == t.tid || (t.tid == h.lead && signal.tid == HomeTid());
+        return mine && !(s.blocked >> (signal.info.si_signo - 1) & 1);
+    };
+    auto left = *t.sleeps_until - steady_clock::now();
+    bool over = left <= nanoseconds(0);
+    bool woken = std::ranges::any_of(h.image->pending, for_it) || std::ranges::any_of(h.signals, for_it);
+    auto split = [](auto time) {
+        return timespec{.tv_sec = time / seconds(1), .tv_nsec = (time % seconds(1)) / nanoseconds(1)};
+    };
+    if (!over && !woken) {
+        auto until = split(t.sleeps_until->time_since_epoch());
+        auto at = own_data(t, &until, sizeof until);
+        t.active.emplace();
+        t.active->from.id = UINT64_MAX;  // so that a signal ends it like a guest's call
+        post(t, {op(SYS_clock_nanosleep, {CLOCK_MONOTONIC, TIMER_ABSTIME, at, 0}, OMX_OP_GUEST_CALL)}, true);
+        return true;
+    }
+    t.sleeps_until.reset();
+    if (over) {
+        s.regs.rax = 0, s.regs.orig_rax = ~uint64_t{0};
+    } else if (s.sleep_rest) {  // the handler that runs first makes it EINTR
+        auto rest = split(left);
+        ProcessMemory memory;
+        memory.through(t.tid);
+        memory.write(GuestAddr(s.sleep_rest), std::as_bytes(std::span(&rest, 1)));
+    }
+    return false;
+}
+
 // An idle thread of the deputy becomes the process's own again: what only it can set is set by operations, the rest at
 // the stop behind them (leave_blob).
 void Job::go_back(Thread& t) {
@@ -70,6 +114,7 @@ void Job::go_back(Thread& t) {
     t.waiting.reset();  // a call that hadn't begun begins anew by itself
     auto& s = *h.state_of(t.tid);
     if (t.late_reply) finish_call_at_home(t, s);
+    if (sleeps_on(t, s)) return;
     t.new_mask.reset();
     struct {
         uint64_t all = ~(uint64_t{1} << (SIGTRAP - 1));  // an int3 ends the operations: see mend_trap

@@ -31,6 +31,7 @@ Image sample() {
     const Elf64_auxv_t auxv[] = {{AT_PHENT, {56}}, {AT_NULL, {0}}};
     auto bytes = std::as_bytes(std::span(auxv));
     i.auxv.assign(bytes.begin(), bytes.end());
+    i.regions[2].traits = trait::dont_fork | trait::locked;
     i.actions[12] = {.handler = 1, .flags = 0, .restorer = 0, .mask = 0};
     i.actions[63] = {.handler = 0x400200, .flags = 0x4000000, .restorer = 0x400300, .mask = 0xff};
     i.limits = {~0ull, ~0ull, ~0ull, ~0ull, 8 << 20, ~0ull};
@@ -72,6 +73,7 @@ TEST_CASE("an image comes back from its encoding") {
     REQUIRE(d->regions.size() == i.regions.size());
     CHECK(d->regions[1].file_offset == 0x1000);
     CHECK(d->regions[4].kind == RegionKind::stack);
+    CHECK(d->regions[2].traits == i.regions[2].traits);
     REQUIRE(d->files.size() == 1);
     CHECK(d->files[0].same_content(i.files[0]));
     REQUIRE(d->cpu_timers.size() == 2);
@@ -144,6 +146,8 @@ TEST_CASE("threads, layout and the rest are checked") {
     CHECK(says(refusal([](Image& i) { i.mm.brk = 0x4fffff; }), "end before"));
     CHECK(says(refusal([](Image& i) { i.mm.start_data = 0; }), "user address"));
     CHECK(says(refusal([](Image& i) { i.auxv.resize(8); }), "auxv"));
+    CHECK(says(refusal([](Image& i) { i.regions[0].traits = 1 << 20; }), "traits"));
+    CHECK(says(refusal([](Image& i) { i.threads[0].sleep_ns = ~0ull; }), "sleep"));
     CHECK(says(refusal([](Image& i) { i.auxv.resize(16); }), "auxv"));
     CHECK(says(refusal([](Image& i) { i.auxv.clear(); }), "auxv"));
     CHECK(says(refusal([](Image& i) { i.name = "sixteen letters!"; }), "name"));

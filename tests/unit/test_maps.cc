@@ -14,6 +14,23 @@
 
 using namespace omx;
 
+TEST_CASE("a memory map with its flags") {
+    auto maps = parse_smaps(
+        "559f0d800000-559f0d802000 rw-p 00000000 00:00 0 \n"
+        "Size:                  8 kB\n"
+        "Anonymous:             4 kB\n"
+        "VmFlags: rd wr mr mw me ac dc nh \n"
+        "7ffcce4aa000-7ffcce4cb000 rw-p 00000000 00:00 0                          [stack]\n"
+        "FilePmdMapped:         0 kB\n"
+        "VmFlags: rd wr mr mw me gd ac\n");
+    REQUIRE(maps);
+    REQUIRE(maps->size() == 2);
+    CHECK((*maps)[0].traits == (trait::dont_fork | trait::no_huge_pages));
+    CHECK((*maps)[1].traits == trait::grows_down);
+    CHECK((*maps)[1].path == "[stack]");
+    CHECK_FALSE(parse_smaps("Size: 4 kB\n"));
+}
+
 TEST_CASE("lines of a memory map") {
     auto maps = parse_maps(
         "559f0d800000-559f0d802000 r--p 00001000 fe:00 332383                     /usr/bin/a b (deleted)\n"
