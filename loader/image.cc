@@ -128,6 +128,7 @@ void get_lists(Reader& r, Image& i) {
 void Image::encode(Writer& w) const {
     w.put(pid.value);
     w.put(personality);
+    w.put(borrows);
     w.put(locks_future);
     w.put(kernel_version);
     w.text(name);
@@ -159,6 +160,7 @@ Result<Image> Image::decode(View body) {
     Image i;
     i.pid = HomePid(r.get<pid_t>());
     i.personality = r.get<uint32_t>();
+    i.borrows = r.get<uint8_t>();
     i.locks_future = r.get<uint32_t>();
     i.kernel_version = r.get<uint32_t>();
     i.name = r.text();

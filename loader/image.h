@@ -89,6 +89,7 @@ struct Image {
     std::array<SignalAction, 64> actions{};  // handler 0 default, 1 ignored; [signo - 1]
     NodeLimits limits{};
     uint32_t personality = 0;
+    uint8_t borrows = 0;                     // 1: its memory is its parent's, which waits in a vfork
     uint32_t locks_future = 0;               // as given to mlockall: what will be mapped is locked
     uint32_t kernel_version = 0;             // home's LINUX_VERSION_CODE, for the note in our vDSO; 0: not known
     std::string name;                        // comm, at most 15 bytes

@@ -125,6 +125,7 @@ bool good_timer(const CpuTimerState& t) {
 
 Status check_rest(const Image& i) {
     if (i.name.size() > 15 || i.name.find('\0') != std::string::npos) return fail("image: bad name");
+    if (i.borrows > 1) return fail("image: memory borrowed in a way unknown");
     const auto& l = i.limits;
     if (l.as_soft > l.as_hard || l.data_soft > l.data_hard || l.stack_soft > l.stack_hard)
         return fail("image: a soft limit above its hard limit");

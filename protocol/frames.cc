@@ -119,6 +119,7 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::ask: return "ask";
         case FrameType::placed: return "placed";
         case FrameType::moved: return "moved";
+        case FrameType::written: return "written";
     }
     return "unknown";
 }

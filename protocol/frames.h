@@ -46,6 +46,7 @@ enum class FrameType : uint16_t {
     proc_told = 36,   // node -> home: that
     clock_ask = 37,   // node -> home: what do your clocks show?
     clock = 38,       // home -> node: this (an answer, or because they have been set, or to be asked again)
+    written = 39,     // home -> node: what the child of a vfork wrote at home, for its parent (body as of pages)
     come = 40,        // home -> node: have this guest leave, for a reason of home's
     // Between a supervisor and the commands that ask it for something (supervisor/control.h), on one machine:
     ask = 41,         // command -> supervisor

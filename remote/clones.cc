@@ -184,6 +184,7 @@ void Worker::finish_clone_if_ready() {
         p.stage = Process::Stage::running;
         p.listener = parent.listener;
         if (c.args.flags & CLONE_VM) p.space = parent.space;
+        if ((c.args.flags & CLONE_VM) && (c.args.flags & CLONE_VFORK)) p.lender = parent.pid;
         p.memory.replaced(p.space);
         if (!setup_.procmap_query) p.memory.never_query();
         p.ours = parent.ours, p.system_call = parent.system_call, p.clocks = parent.clocks;

@@ -117,6 +117,7 @@ struct GuestProcess {
         bool stepped = false;
     };
     std::optional<Landing> landing;
+    HomePid lender;                              // that waits in vfork until this process executes or ends; 0: none
     bool frozen = false;
     bool killed = false;
     std::deque<PendingSignal> signals;           // sent to it natively, not yet seen at a delivery stop

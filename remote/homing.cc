@@ -66,10 +66,11 @@ std::vector<uint64_t> shared_memory_of(HomePid pid) {
 void Worker::bring_home(Process& p, const std::string& reason, const std::string& call) {
     if (p.homing || p.killed) return;
     std::vector<HomePid> all{p.pid};
-    auto shared = shared_memory_of(p.pid);
+    // A parent in vfork can't come to rest before its child is gone; the child brings nobody along, nor is brought.
+    auto shared = p.lender.value ? std::vector<uint64_t>() : shared_memory_of(p.pid);
     for (size_t i = 0; !shared.empty() && i < all.size(); i++)
         for (auto& [pid, other] : guests_.processes()) {
-            if (other->killed || std::ranges::find(all, pid) != all.end()) continue;
+            if (other->killed || other->lender.value || std::ranges::find(all, pid) != all.end()) continue;
             auto theirs = shared_memory_of(pid);
             if (std::ranges::find_first_of(theirs, shared) == theirs.end()) continue;
             all.push_back(pid);
@@ -144,7 +145,7 @@ void Worker::stop_for_home(Thread& t) {
 
 // A process that a guest on its way home has just made: it shares what its parent shares.
 void Worker::join_homing(Process& parent, Process& child) {
-    if (!parent.homing || shared_memory_of(child.pid).empty()) return;
+    if (!parent.homing || child.lender.value || shared_memory_of(child.pid).empty()) return;
     auto all = parent.homing->with;
     all.push_back(child.pid);
     child.homing = std::make_unique<Homing>();
@@ -233,6 +234,7 @@ Status Worker::send_home(Process& p) {
     for (bool leader : {true, false})
         for (pid_t tid : p.threads)
             if ((tid == p.pid.value) == leader) image.threads.push_back(state_of(*guests_.thread(HomeTid(tid))));
+    image.borrows = guests_.process(p.lender) != nullptr;
     collect_pending(p, image);
     collect_cpu_timers(p, image);
     auto locked = [](auto& g) { return g.traits & trait::locked; };     // munlockall, of which nobody tells, ends it
@@ -455,6 +457,15 @@ void Worker::drop_shared_sent_before(GuestCapture& capture) {
             capture.own.push_back({g.start + (from - g.file_offset), g.start + (to - g.file_offset), true});
         sent.take(g.file_offset, end);
     }
+}
+
+// By the child of a vfork that has gone home, into the memory that its parent will go on with here.
+void Worker::on_written(const PagesFrame& pages) {
+    auto p = guests_.process(pages.pid);
+    if (!p || p->killed || !p->homing || p->homing->step != Homing::Step::sent) return;
+    p->memory.through(HomeTid(*p->threads.begin()));
+    if (!p->memory.write_forced(GuestAddr(pages.address), pages.data))
+        OMX_DEBUG("{}: {:x} can't be written", pages.pid.value, pages.address);
 }
 
 // ---- its pages ----

@@ -150,6 +150,7 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
     t.mask = t.mask_at_home = r.image.threads.front().blocked;
     p.memory.replaced(p.space);
     p.locks_future = 0;
+    p.lender = HomePid();
     p.lane.has_island = r.plan->has_island;
     p.ours = std::move(r.plan->ours), p.system_call = r.plan->system_call, p.clocks = r.plan->clocks;
     p.landing.emplace().way_in = r.plan->way_in;

@@ -65,6 +65,7 @@ void Worker::on_frame(const Frame& f) {
             return m ? on_proc_ask(f.id, *m) : link_ended(m.error());
         }
         case FrameType::clock: return with(&Worker::on_clock);
+        case FrameType::written: return with(&Worker::on_written);
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());

@@ -114,6 +114,7 @@ private:
     void answer_at_rest(Thread&, const ReplyHead&);
     void on_let_come(const KillFrame&);
     void on_ready(const ReadyFrame&);
+    void on_written(const PagesFrame&);
     void cannot_go_home(Process&, std::string_view why);
     Status send_home(Process&);
     void put_sites_back(Process&);

@@ -137,6 +137,7 @@ struct DeputyProcess {
         since = std::chrono::steady_clock::now();
     }
     std::unique_ptr<Homecoming> homecoming;
+    std::unique_ptr<Borrowed> borrowed;       // it is home, and its parent waits in a vfork on the node
     std::vector<SlotOp> emptying;             // first operations of a process that was captured
 };
 

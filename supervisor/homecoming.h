@@ -4,10 +4,20 @@
 #include <deque>
 #include <functional>
 
+#include <memory>
+#include <unordered_map>
+
 #include "loader/image.h"
+#include "loader/page_source.h"
 #include "supervisor/slots.h"
 
 namespace omx {
+
+// Memory that the child of a vfork has borrowed: what was in it when it came home (job_borrowed.cc).
+struct Borrowed {
+    std::vector<PageRange> ranges;
+    std::unordered_map<uint64_t, size_t> pages;  // address to hash
+};
 
 struct Homecoming {
     enum class Step {
@@ -26,6 +36,8 @@ struct Homecoming {
     std::deque<std::function<Result<std::vector<SlotOp>>()>> work;
     std::vector<uint32_t> whole;         // files that can't be mapped here: their pages travel
     UniqueFd memory;                     // /proc/PID/mem
+    std::unique_ptr<Borrowed> borrowed;  // none: it is its own
+    bool opened = false;                 // it has closed itself to us (PR_SET_DUMPABLE, 0), and will be again
     UniqueFd files_to;                   // over which the deputy gets descriptors; its own end is number `files_at`
     int files_at = -1;
     int64_t monotonic = 0;               // what its clock showed last: it goes on when ours shows that

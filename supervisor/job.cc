@@ -281,6 +281,7 @@ void Job::on_image_done(const ImageDone& done) {
 
 void Job::on_gone(const GoneFrame& gone) {
     auto p = process(gone.pid);
+    if (p && std::exchange(p->borrowed, nullptr)) return;         // its parent has ended there, or the node has no room
     if (came_home_.erase(gone.pid)) {
         auto late = late_images_.extract(gone.pid);
         bool to_end = late && p && p->kill_sent;      // before the node has seen its next program

@@ -9,6 +9,7 @@
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … its threads
 //   job_state_home.cc  … and what the kernel keeps for it
+//   job_borrowed.cc  … as the child of a vfork
 //   job_asked_home.cc  … because it is asked to
 //   job_control.cc  what people ask for: ps, migrate, detach
 //   job_files.cc    files that the node fetches
@@ -224,6 +225,12 @@ private:
     void memory_is_whole(Process&);
     void go_on_when_due(Process&);
     void go_on_who_is_due();
+    void end_what_is_left(Process&);
+    static void note_borrowed(Homecoming&);
+    static void note_pages(Borrowed&, const PagesFrame&);
+    void send_written(Process&, HomeTid);
+    void give_back(Process&, HomeTid);
+    void on_borrowers_call(Thread&);
     void collect_at_home(Thread&);
     static void keep_result(Thread&);
     void finish_call_at_home(Thread&, ThreadState&);

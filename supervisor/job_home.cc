@@ -51,6 +51,12 @@ bool meets_deputy(const Region& g) {
            overlaps(g, OMX_BIG_BASE, OMX_BIG_BASE + OMX_BIG_SPAN);
 }
 
+// It has closed itself to others of its user, as ssh-agent does: to its tracer, too, unless that is privileged.
+bool is_closed(HomeTid tid) {
+    UniqueFd memory(open(fmt::format("/proc/{}/mem", tid.value).c_str(), O_RDWR | O_CLOEXEC));
+    return !memory && (errno == EACCES || errno == EPERM);
+}
+
 // Ancillary data for one message of descriptors.
 struct FileMessage {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kFilesPerPost)];
@@ -90,6 +96,7 @@ void Job::on_homecoming(const HomecomingFrame& frame) {
     if (h.image->pid != p->pid) return link_lost({"the node sent another process's image home"});
     if (p->wanted_home) leave_calls(*p);
     note_sleeps(*p);
+    note_borrowed(h);
     make_room(*p);
 }
 
@@ -106,6 +113,7 @@ void Job::on_pages(const PagesFrame& pages) {
             return link_lost({"the node sent memory home that the process doesn't have"});
         h.bytes += pages.data.size();
         if (!fill(h, pages.address, pages.data)) return cannot_come_home(*p, "its memory can't be written");
+        if (h.borrowed) note_pages(*h.borrowed, pages);
     }
     if (!pages.last) return;
     h.all_here = true;
@@ -163,7 +171,12 @@ void Job::make_room(Process& p) {
     if (!lead) return;
     h.step = Step::mapping;
     h.lead = lead->tid;
-    if (auto planned = plan_mapping(p); !planned) return cannot_come_home(p, planned.error().what);
+    h.opened = is_closed(h.lead);
+    if (h.opened) h.work.push_back([] { return Ops{op(SYS_prctl, {PR_SET_DUMPABLE, 1})}; });
+    h.work.push_back([this, &p]() -> Result<Ops> {
+        OMX_TRY(plan_mapping(p));
+        return Ops{};
+    });
     lead_on(p);
 }
 
@@ -369,16 +382,15 @@ void Job::lead_on(Process& p) {
     auto& h = *p.homecoming;
     auto t = thread(h.lead);
     if (!t) return;
-    if (h.work.empty()) {
-        h.step = Step::filling;
-        link_.send(FrameType::ready, 0, ReadyFrame{p.pid, h.whole});
-        return;
+    while (!h.work.empty()) {
+        auto work = std::move(h.work.front());
+        h.work.pop_front();
+        auto ops = work();
+        if (!ops) return cannot_come_home(p, ops.error().what);
+        if (!ops->empty()) return post_ours(*t, *ops);
     }
-    auto work = std::move(h.work.front());
-    h.work.pop_front();
-    auto ops = work();
-    if (!ops) return cannot_come_home(p, ops.error().what);
-    post_ours(*t, *ops);
+    h.step = Step::filling;
+    link_.send(FrameType::ready, 0, ReadyFrame{p.pid, h.whole});
 }
 
 // It has done a piece.
@@ -394,6 +406,13 @@ void Job::lead_done(Process& p) {
     lead_on(p);
 }
 
+// On the node: its threads stand still.
+void Job::end_what_is_left(Process& p) {
+    send_kill(p);
+    p.kill_sent = false;  // the next one is for its next program
+    came_home_.insert(p.pid);
+}
+
 // From here on the process is whole at home, and nowhere else.
 void Job::memory_is_whole(Process& p) {
     auto& h = *p.homecoming;
@@ -407,12 +426,11 @@ void Job::memory_is_whole(Process& p) {
     }
     h.step = Step::threads;
     p.is_now(false, h.reason);
-    send_kill(p);
-    p.kill_sent = false;  // the next one is for its next program
-    came_home_.insert(p.pid);
+    p.borrowed = std::move(h.borrowed);
+    if (!p.borrowed) end_what_is_left(p);
     lanes_.drop_of(p.pid);
     descriptors_.forget(p.pid);
-    h.memory.reset();
+    if (!h.opened) h.memory.reset();  // else what calls still bring goes this way: it closes itself again
     h.files_to.reset();
     stats_.came_home[!h.call.empty() ? h.call : p.wanted_home ? "asked" : "shared memory"]++;
     stats_.processes.push_back({p.pid.value, p.program, "came home", h.reason, 0, 0, 0, 0});

@@ -113,9 +113,10 @@ bool Job::make_call(HomeTid tid, const user_regs_struct& regs) {
     return reach_call_stop(tid) && reach_call_stop(tid);
 }
 
-// Until its first call a program that was closed to us is watched for that call, whatever else it meets.
+// Until its first call a program that was closed to us is watched for that call, whatever else it meets, and who has
+// borrowed its memory until it executes.
 void Job::go_on_at_home(const Process& p, HomeTid tid, int signal) {
-    if (p.fresh)
+    if (p.fresh || p.borrowed)
         tracee::resume_to_syscall_stop(tid, signal);
     else
         tracee::resume(tid, signal);
@@ -138,7 +139,7 @@ void Job::on_asked_to_end() {
 }
 
 size_t Job::count_away() const {
-    auto needs_us = [](auto& p) { return p.second->away || p.second->homecoming; };
+    auto needs_us = [](auto& p) { return p.second->away || p.second->homecoming || p.second->borrowed; };
     return static_cast<size_t>(std::ranges::count_if(processes_, needs_us));
 }
 

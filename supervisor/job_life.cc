@@ -40,6 +40,7 @@ void Job::on_exec(HomeTid tid) {
     if (auto caller = thread(HomeTid(static_cast<pid_t>(former)))) unblock_after_call(*caller, tid);
     descriptors_.forget(pid);
     lanes_.drop_of(pid);  // what comes over them now is of threads that are no more
+    if (std::exchange(p->borrowed, nullptr)) end_what_is_left(*p);
     bool was_away = p->away;
     for (auto& [other, t] : p->threads) {
         threads_.erase(other);

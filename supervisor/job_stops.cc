@@ -59,6 +59,7 @@ void Job::on_stop(HomeTid tid, int status) {
     if (signal == SIGTRAP && in_blob && is_int3(tid) && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
         if (t->process->fresh) return on_first_call(*t->process);
+        if (t->process->borrowed) return on_borrowers_call(*t);
         tracee::resume(tid);
         return;
     }
@@ -70,7 +71,8 @@ void Job::on_clone_event(HomeTid parent) {
     tracee::event_message(parent, child);
     HomeTid made(static_cast<pid_t>(child));
     if (!thread(made)) announced_[made] = parent;
-    tracee::resume(parent);
+    if (auto t = thread(parent)) go_on_at_home(*t->process, parent);
+    else tracee::resume(parent);
     if (stopped_early_.contains(made)) on_new_tracee(made);
 }
 
@@ -118,6 +120,7 @@ void Job::on_exit_event(HomeTid tid) {
     }
     auto& p = *t->process;
     descriptors_.drop_copies(p.pid);  // what it closes at its end must be closed then
+    if (p.borrowed) give_back(p, tid);
     bool ours = t->exit_expected || p.ending || p.exec_in_progress || !p.away || p.guest_gone || !link_up_;
     if (!ours) {                                  // killed from outside: its guest must be gone first (F11)
         kill_guest_first(p, tid, 0);

@@ -2,6 +2,7 @@
 // that is over. What only a thread itself can set is set by operations in its slot, the rest at the stop behind them.
 #include <elf.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,6 +20,31 @@ namespace {
 constexpr size_t kSignalsPerPost = 16;
 using Ops = std::vector<SlotOp>;
 using Step = Homecoming::Step;
+
+// Of a process that has closed itself again: by what was opened before.
+class OpenedMemory : public GuestMemory {
+public:
+    explicit OpenedMemory(int fd) : fd_(fd) {}
+    size_t read(GuestAddr from, std::span<std::byte> out) override {
+        return moved(pread(fd_, out.data(), out.size(), static_cast<off_t>(from.value)));
+    }
+    size_t write(GuestAddr to, View in) override {
+        return moved(pwrite(fd_, in.data(), in.size(), static_cast<off_t>(to.value)));
+    }
+    size_t writable(GuestAddr, size_t bytes) override { return bytes; }
+
+private:
+    static size_t moved(ssize_t n) { return n > 0 ? static_cast<size_t>(n) : 0; }
+    int fd_;
+};
+
+// The memory of a process that has come home, for what its calls still bring.
+std::unique_ptr<GuestMemory> memory_of(const DeputyThread& t) {
+    if (auto& opened = t.process->homecoming->memory) return std::make_unique<OpenedMemory>(opened.get());
+    auto memory = std::make_unique<ProcessMemory>();
+    memory->through(t.tid);
+    return memory;
+}
 }  // namespace
 
 // A deputy thread of such a process has done what it was posted: a call that goes on here while its thread is on the
@@ -52,9 +78,7 @@ void Job::keep_result(Thread& t) {
 void Job::finish_call_at_home(Thread& t, ThreadState& s) {
     auto late = *std::exchange(t.late_reply, std::nullopt);
     if (s.call == 0) return;  // its answer has reached the node
-    ProcessMemory memory;
-    memory.through(t.tid);
-    auto applied = apply_reply(View(late.body), late.nr, {}, memory);
+    auto applied = apply_reply(View(late.body), late.nr, {}, *memory_of(t));
     OMX_CHECK(applied, "applying a reply of our own");
     auto head = applied->head;
     // 516 would make this kernel resume the call with the deputy's arguments: 514 begins it anew with the guest's.
@@ -99,9 +123,7 @@ bool Job::sleeps_on(Thread& t, ThreadState& s) {
         s.regs.rax = 0, s.regs.orig_rax = ~uint64_t{0};
     } else if (s.sleep_rest) {  // the handler that runs first makes it EINTR
         auto rest = split(left);
-        ProcessMemory memory;
-        memory.through(t.tid);
-        memory.write(GuestAddr(s.sleep_rest), std::as_bytes(std::span(&rest, 1)));
+        memory_of(t)->write(GuestAddr(s.sleep_rest), std::as_bytes(std::span(&rest, 1)));
     }
     return false;
 }
@@ -146,6 +168,7 @@ void Job::go_back(Thread& t) {
         ops.push_back(op(SYS_sigaltstack, {place(offsetof(decltype(data), stack)), 0}));
         ops.push_back(op(SYS_set_tid_address, {s.clear_child_tid}));
         if (s.robust_list) ops.push_back(op(SYS_set_robust_list, {s.robust_list, s.robust_list_size}));
+        if (h.opened && t.tid == h.lead) ops.push_back(op(SYS_prctl, {PR_SET_DUMPABLE, 0}));
         if (s.rseq) ops.push_back(op(SYS_rseq, {s.rseq, s.rseq_size, 0, s.rseq_signature}));
         t.going_home = true;
     }
@@ -185,6 +208,7 @@ void Job::leave_blob(Thread& t) {
     tracee::set_registers(t.tid, s.regs);
     tracee::die_with_supervisor(t.tid, false);
     bool goes_free = h.call == "ptrace" || h.call == "seccomp" || asked_to_end_ || p.to_be_let_go;
+    if (goes_free && p.borrowed) give_back(p, tid);
     if (last) {
         tell_how_far(p);
         p.homecoming.reset();
