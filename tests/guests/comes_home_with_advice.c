@@ -39,10 +39,9 @@ int main(int argc, char **argv) {
         strcpy(advised[i], "content");
         madvise(advised[i], PAGES, advice[i]);
     }
-    char *room = mmap(NULL, 64 * PAGES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    char *grows = mmap(room + 48 * PAGES, PAGES, PROT_READ | PROT_WRITE,
+    char *room = mmap(NULL, 1024 * PAGES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *grows = mmap(room + 1000 * PAGES, PAGES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
-    munmap(room, 48 * PAGES);
     int fd = open(argv[0], O_RDONLY);
     char *file = mmap(NULL, PAGES, PROT_READ, MAP_PRIVATE, fd, 0);
     madvise(file, PAGES, MADV_DONTFORK);
@@ -58,6 +57,7 @@ int main(int argc, char **argv) {
     }
     say_flags("plain", plain), say_flags("unreserved", unreserved), say_flags("file", file), say_flags("grows", grows);
     say_flags("locked", locked), say_flags("locked on fault", on_fault);
+    munmap(room, 1000 * PAGES);                              // more than the gap below what grows
     grows[-1] = 1;                                           // it does
     say_flags("below", grows - 1);
     say_flags("new", map(0));
