@@ -3,6 +3,7 @@
 #include "loader/mapped_files.h"
 #include "loader/own_pages.h"
 #include "loader/proc_files.h"
+#include "loader/scheduling.h"
 #include "loader/text_scan.h"
 #include "loader/vdso_symbols.h"
 #include <algorithm>
@@ -167,6 +168,9 @@ Result<Image> capture_exec(HomePid pid, const FileRegistrar& registrar) {
     image.kernel_version = kernel_version();
     image.threads.emplace_back().tid = HomeTid(pid.value);
     OMX_TRY(capture_registers(pid, image.threads[0]));
+    auto scheduling = scheduling_of(image.threads[0].tid);
+    if (!scheduling) return std::unexpected(scheduling.error());
+    image.threads[0].scheduling = std::move(*scheduling);
     auto process = ProcDir::open(pid);
     if (!process) return std::unexpected(process.error());
     OMX_TRY(capture_auxv(*process, image));

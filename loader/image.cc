@@ -19,6 +19,7 @@ void put_thread(Writer& w, const ThreadState& t) {
     w.put(t.rseq_size);
     w.put(t.rseq_signature);
     for (uint64_t v : {t.call, t.sleep_ns, t.sleep_rest}) w.put(v);
+    t.scheduling.encode(w);
 }
 
 ThreadState get_thread(Reader& r) {
@@ -33,6 +34,7 @@ ThreadState get_thread(Reader& r) {
     t.rseq_size = r.get<uint32_t>();
     t.rseq_signature = r.get<uint32_t>();
     for (uint64_t* v : {&t.call, &t.sleep_ns, &t.sleep_rest}) *v = r.get<uint64_t>();
+    t.scheduling = Scheduling::read(r);
     return t;
 }
 

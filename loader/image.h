@@ -52,6 +52,7 @@ struct ThreadState {
     uint64_t altstack_sp = 0, altstack_size = 0; int32_t altstack_flags = 2 /* SS_DISABLE */;
     uint64_t robust_list = 0, robust_list_size = 0, clear_child_tid = 0, rseq = 0;
     uint32_t rseq_size = 0, rseq_signature = 0;
+    Scheduling scheduling;              // as home's kernel has it; not told on the way home, where it still is so
     // The frame of a call that home is making for the thread, and goes on making: the registers show it as interrupted.
     uint64_t call = 0;
     // A relative sleep that it is in: what is left, and where that is to be written if a signal ends it (0: nowhere).

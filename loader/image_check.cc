@@ -78,6 +78,7 @@ Status check_thread(const ThreadState& t) {
         if (!zero_or_user(a)) return where("an address outside user memory");
     if (t.altstack_size > kUserEnd - t.altstack_sp) return where("bad alternate stack");
     if (t.sleep_ns > kMostNs) return where("a sleep without end");
+    if (!t.scheduling.sound()) return where("it is scheduled as no kernel does");
     if (t.rseq && (t.rseq_size < 32 || t.rseq_size > 4096)) return where("bad size of the rseq area");
     return {};
 }

@@ -56,6 +56,11 @@ public:
     }
     HomePid pid() { return HomePid(task("pid")); }
     HomeTid tid() { return HomeTid(task("tid")); }
+    Scheduling scheduling() {
+        auto s = Scheduling::read(in_);
+        require(s.sound(), "scheduling", "is none of a kernel's");
+        return s;
+    }
     void require(bool holds, const char* field, const char* what) {
         if (!holds && in_.ok() && complaint_.empty()) complaint_ = fmt::format("{} {}", field, what);
     }
@@ -120,6 +125,7 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::placed: return "placed";
         case FrameType::moved: return "moved";
         case FrameType::written: return "written";
+        case FrameType::scheduling: return "scheduling";
     }
     return "unknown";
 }
@@ -147,6 +153,8 @@ void Hello::encode(Writer& w) const {
     w.put(uid);
     w.put(pid_max);
     w.put(job);
+    w.put(cpus);
+    w.put(memory_nodes);
     w.put(cpu);
     w.put(asked);
     put_text(w, host, kMaxNameBytes);
@@ -165,6 +173,8 @@ Result<Hello> Hello::decode(View body) {
     h.uid = in.get<uint32_t>();
     h.pid_max = in.get<uint32_t>();
     h.job = in.get<uint32_t>();
+    h.cpus = in.get<uint32_t>();
+    h.memory_nodes = in.get<uint32_t>();
     h.cpu = in.get<CpuFeatures>();
     h.asked = in.get<int64_t>();
     h.host = in.text("host", kMaxNameBytes);
@@ -306,6 +316,19 @@ Result<MaskFrame> MaskFrame::decode(View body) {
     f.tid = in.tid();
     f.mask = in.get<uint64_t>();
     return in.result(f);
+}
+
+void SchedulingFrame::encode(Writer& w) const {
+    w.put(tid);
+    scheduling.encode(w);
+}
+
+Result<SchedulingFrame> SchedulingFrame::decode(View body) {
+    Body in(FrameType::scheduling, body);
+    SchedulingFrame f;
+    f.tid = in.tid();
+    f.scheduling = in.scheduling();
+    return in.result(std::move(f));
 }
 
 // ---- lanes ----

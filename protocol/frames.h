@@ -4,6 +4,7 @@
 #pragma once
 #include "protocol/bytes.h"
 #include "protocol/result.h"
+#include "protocol/scheduling.h"
 #include "protocol/types.h"
 #include <array>
 #include <signal.h>
@@ -11,7 +12,7 @@
 
 namespace omx {
 
-constexpr uint32_t kProtocolVersion = 5;
+constexpr uint32_t kProtocolVersion = 6;
 constexpr uint32_t kMaxFrameBytes = 64u << 20;     // bounds what is allocated before a frame is understood
 
 enum class FrameType : uint16_t {
@@ -48,6 +49,7 @@ enum class FrameType : uint16_t {
     clock = 38,       // home -> node: this (an answer, or because they have been set, or to be asked again)
     written = 39,     // home -> node: what the child of a vfork wrote at home, for its parent (body as of pages)
     come = 40,        // home -> node: have this guest leave, for a reason of home's
+    scheduling = 44,  // home -> node: how home's kernel schedules a guest's thread from now on
     // Between a supervisor and the commands that ask it for something (supervisor/control.h), on one machine:
     ask = 41,         // command -> supervisor
     placed = 42,      // supervisor -> command: where a process is
@@ -74,6 +76,7 @@ struct Hello {
     uint32_t uid = 0;               // effective uid of the sender
     uint32_t pid_max = 0;           // home: greatest pid that may occur; node: greatest it can give
     uint32_t job = 0;               // home: a number for logs (pid of the supervisor)
+    uint32_t cpus = 0, memory_nodes = 0;      // home: numbers of its CPUs and memory nodes are below these
     CpuFeatures cpu{};
     std::string host;               // name of the node / of the home
     std::string kernel;             // uname -r
@@ -166,6 +169,13 @@ struct MaskFrame {
     uint64_t mask = 0;
     void encode(Writer&) const;
     static Result<MaskFrame> decode(View);
+};
+
+struct SchedulingFrame {
+    HomeTid tid;
+    Scheduling scheduling;
+    void encode(Writer&) const;
+    static Result<SchedulingFrame> decode(View);
 };
 
 // What a connection must say to become a lane of a session, known to its two ends only.

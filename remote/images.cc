@@ -144,10 +144,12 @@ void Worker::start_image(Process& p, uint64_t notification, const CallArgs& args
             p.pid, fmt::format("{}: {}", operation, std::strerror(static_cast<int>(-static_cast<int64_t>(args[0])))));
     }
     apply_limits(p.pid, r.image.limits);
+    auto& first = r.image.threads.front();
+    setup_.scheduling->apply(first.tid, first.scheduling);
     restoring_ends(p);
     p.stage = Process::Stage::running;
     auto& t = *guests_.thread(HomeTid(p.pid.value));
-    t.mask = t.mask_at_home = r.image.threads.front().blocked;
+    t.mask = t.mask_at_home = first.blocked;
     p.memory.replaced(p.space);
     p.locks_future = 0;
     p.lender = HomePid();

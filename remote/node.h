@@ -19,6 +19,7 @@ struct NodeOptions {
     std::string link = "auto";                 // auto, io_uring or epoll: how event loops wait
     uint64_t cache_bytes = 1024ull << 20;      // file contents kept for further guests
     uint64_t lazy_above = 128ull << 20;        // files bigger than that are mapped without being fetched (docs/design.md)
+    bool all_cpus = false;                     // guests may use CPUs whose numbers their home doesn't have
     std::string lanes = "auto";                // off, or always: also for guests that make few calls (tests)
     unsigned patience_s = kPatienceSeconds;
     std::vector<std::string> without;          // tests only, see kForegone: do as if this kernel lacked it

@@ -3,6 +3,7 @@
 #include "remote/debug.h"
 #include "remote/pass_socket.h"
 #include "remote/sandbox.h"
+#include "remote/scheduling.h"
 #include "remote/worker.h"
 #include <algorithm>
 #include <csignal>
@@ -55,12 +56,14 @@ Result<Hello> read_hello(Link& link) {
 }
 
 // Why a guest of that home can't run here; nothing: it can.
-Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
+Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours, SchedulingHere& scheduling) {
     if (home.version != kProtocolVersion)
         return fail(fmt::format("home speaks protocol {}, this node {}: install the same omxsup on both", home.version,
                                 kProtocolVersion));
     if (home.pid_max == 0 || home.pid_max > kGreatestPidMax)
         return fail(fmt::format("home's hello makes no sense: process numbers up to {}", home.pid_max));
+    if (home.cpus == 0 || home.cpus > CpuSet::kMostCpus)
+        return fail(fmt::format("home's hello makes no sense: {} CPUs", home.cpus));
     auto pid_max = pid_max_at_least(home.pid_max);
     if (!pid_max) return std::unexpected(pid_max.error());
     ours.pid_max = *pid_max;
@@ -72,7 +75,7 @@ Status acceptable(const Hello& home, const NodeOptions& options, Hello& ours) {
             fmt::format("this node's CPU has features that home's lacks ({}): a guest could not come home. Run from "
                         "the newer machine on the older one",
                         beyond));
-    return {};
+    return scheduling.keep_within({home.cpus, home.memory_nodes});
 }
 
 Hello our_hello(const NodeOptions& options) {
@@ -103,7 +106,7 @@ int serve(SessionSetup setup, const NodeOptions& options, WorkerSetup worker_set
     }
     if (!home) { refuse(link, fmt::format("home's hello makes no sense: {}", home.error().what)); return 1; }
     auto ours = our_hello(options);
-    if (auto fine = acceptable(*home, options, ours); !fine) { refuse(link, fine.error().what); return 1; }
+    if (auto fine = acceptable(*home, options, ours, *worker_setup.scheduling); !fine) { refuse(link, fine.error().what); return 1; }
     tell(setup.news, home->boot_id);
     setup.news.reset();
     if (setup.cache) worker_setup.cache.emplace(std::move(setup.cache));
@@ -132,6 +135,9 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     if (!lazily) OMX_DEBUG("big files are fetched whole: {}", lazily.error().what);
     w.userfaultfd = lazily && !foregoes(options, "userfaultfd");
     w.lazy_above = options.lazy_above;
+    auto scheduling = SchedulingHere::of_this_node(options.all_cpus);
+    if (!scheduling) return std::unexpected(scheduling.error());
+    w.scheduling = std::move(*scheduling);
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
@@ -202,6 +208,7 @@ int wait_for(pid_t worker) {
 // Makes the namespaces and the worker in them, and waits until it has locked itself in. Returns the door over which
 // it takes its link.
 Result<UniqueFd> start_worker(SessionSetup& setup, const NodeOptions& options, pid_t& worker) {
+    allow_own_priority();
     OMX_TRY(unshare_namespaces());
     if (options.test_skew[1]) OMX_TRY(shift_time(options.test_skew[1]));
     int report[2], doors[2];

@@ -100,6 +100,7 @@ void Worker::catch_up(Process& p) {
         else if (clone_) early_comes_.push_back(frame);
     }
     if (!clone_) early_kills_.clear();
+    for (auto& frame : std::exchange(early_scheduling_, {})) on_scheduling(frame);
 }
 
 // Job control at home: the deputy really stops, its guest is held. Threads that wait for home's answer stop when it

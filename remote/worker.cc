@@ -58,6 +58,7 @@ void Worker::on_frame(const Frame& f) {
         case FrameType::kill: return with(&Worker::on_kill);
         case FrameType::freeze: return with(&Worker::on_freeze);
         case FrameType::come: return with(&Worker::on_come);
+        case FrameType::scheduling: return with(&Worker::on_scheduling);
         case FrameType::let_come: return with(&Worker::on_let_come);
         case FrameType::ready: return with(&Worker::on_ready);
         case FrameType::proc_ask: {
@@ -87,6 +88,14 @@ void Worker::on_clock(const ClockFrame& frame) {
     bool more = !clocks_.settled() && clocks_.gap().samples() < kQuestionsAtFirst;
     if (more || !frame.asked) link_.send(FrameType::clock_ask, 0, ClockAsk{clocks_.now()});
     OMX_DEBUG("home's clock is {} ns ahead, within {} ns", clocks_.gap().ahead(), clocks_.gap().uncertainty());
+}
+
+// Home's kernel schedules a guest's thread otherwise. One that is still being made here has it when it runs.
+void Worker::on_scheduling(const SchedulingFrame& frame) {
+    auto restore = restores_.find(HomePid(frame.tid.value));
+    if (restore != restores_.end()) restore->second->image.threads.front().scheduling = frame.scheduling;
+    else if (guests_.thread(frame.tid)) setup_.scheduling->apply(frame.tid, frame.scheduling);
+    else if (clone_) early_scheduling_.push_back(frame);
 }
 
 void Worker::link_ended(const Error& why) {

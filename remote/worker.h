@@ -25,6 +25,7 @@
 #include "remote/guest_clocks.h"
 #include "remote/kernel_abi.h"
 #include "remote/images.h"
+#include "remote/scheduling.h"
 #include "remote/island_state.h"
 #include "remote/stub.h"
 #include <sys/resource.h>
@@ -37,6 +38,7 @@ struct WorkerSetup {
     UniqueFd ns_last_pid;          // /proc/sys/kernel/ns_last_pid, open for writing
     GuestClocks clocks;
     FilterProgram filter;
+    std::optional<SchedulingHere> scheduling;
     unsigned listener_flags = 0;
     UniqueFd lane_door;            // connections that home made for lanes come here, with the lane's number
     LaneToken lane_token{};        // what home must show the daemon for that
@@ -227,6 +229,7 @@ private:
     void on_signal(const SignalFrame&);
     void on_kill(const KillFrame&);
     void on_freeze(const FreezeFrame&);
+    void on_scheduling(const SchedulingFrame&);
     void on_delivery(Thread&, int signal);
     static bool real_siginfo(Process&, HomeTid wanted, siginfo_t&);
     void on_handler_entered(Thread&);
@@ -303,6 +306,7 @@ private:
     std::vector<HomePid> early_kills_;
     std::vector<FreezeFrame> early_freezes_;
     std::vector<ComeFrame> early_comes_;
+    std::vector<SchedulingFrame> early_scheduling_;
     void catch_up(Process&);
     std::unordered_map<HomePid, EndedUse> ended_use_;            // until somebody has waited for them, or they are back
     UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at

@@ -63,6 +63,7 @@ CLI::App* add_node(CLI::App& app, Parsed& p) {
     node->add_option("--name", p.node.name, "Name to show (default: the host's)");
     node->add_flag("--low-latency", p.node.low_latency, "Keep the CPUs out of deep sleep (needs /dev/cpu_dma_latency)");
     node->add_flag("--insecure", p.node.insecure, "Serve whoever connects; links aren't encrypted yet");
+    node->add_flag("--all-cpus", p.node.all_cpus, "Guests may use CPUs whose numbers their home doesn't have");
     node->add_option("--cache-bytes", p.node.cache_bytes, "File contents kept for later guests")
         ->transform(CLI::AsSizeValue(false));
     node->add_option("--lazy-above", p.node.lazy_above, "Mapped files bigger than that are fetched as they are touched")

@@ -73,6 +73,7 @@ struct DeputyThread {
     bool parked = false;                                   // not resumed behind a signal: see resume_behind
     unsigned signals_met = 0;                              // by the call it is at
     uint64_t blocked_for_call = 0;                         // signals that its guest doesn't block: the same
+    Scheduling scheduling;                                 // as the node was told
     bool exit_expected = false;                            // its exit is of our making
     std::vector<SlotOp> forced;                            // to be run at its next stop, whatever it does now
 

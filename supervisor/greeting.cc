@@ -1,6 +1,7 @@
 #include "supervisor/greeting.h"
 #include "loader/cpu.h"
 #include "supervisor/home_clocks.h"
+#include "loader/scheduling.h"
 #include <fstream>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -41,6 +42,9 @@ Hello hello_of_home(std::string command) {
     h.uid = geteuid();
     h.pid_max = static_cast<uint32_t>(strtoul(first_line("/proc/sys/kernel/pid_max").c_str(), nullptr, 10));
     h.job = static_cast<uint32_t>(getpid());
+    auto numbers = cpu_numbers();
+    h.cpus = numbers.cpus;
+    h.memory_nodes = numbers.memory_nodes;
     h.cpu = cpu_features();
     utsname u{};
     uname(&u);

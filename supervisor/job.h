@@ -6,6 +6,7 @@
 //   job_stops.cc    ptrace stops sorted out
 //   job_signals.cc  what a signal at a deputy means
 //   job_undo.cc     a clone taken back
+//   job_scheduling.cc  nice values, scheduling classes, CPUs: the node is told
 //   job_home.cc     a guest comes home: its memory
 //   job_threads_home.cc  … its threads
 //   job_state_home.cc  … and what the kernel keeps for it
@@ -193,6 +194,12 @@ private:
     bool is_last(const Thread&) const;
     void write_stats();
 
+    // --- scheduling ---
+    static bool sets_scheduling(uint32_t nr);
+    void follow_scheduling(Thread& caller, const HomeCall&);
+    void tell_scheduling(Thread&);
+    void look_at_scheduling();
+
     // --- the way home ---
     static constexpr std::string_view kAsked = "it was asked to come home";
     void ask_home(Process&, std::string_view reason);
@@ -291,6 +298,7 @@ private:
     UniqueFd clock_set_;                                       // readable when somebody has set CLOCK_REALTIME
     UniqueFd home_timer_;                                      // when who is in early_ may go on
     std::vector<HomePid> early_;                               // all of it is here, its clock is ahead of ours
+    UniqueFd scheduling_look_;                                 // a timerfd: when it is to be looked at again
     UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end
     bool asked_to_end_ = false;
     std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;

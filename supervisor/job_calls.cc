@@ -318,6 +318,7 @@ void Job::collect(Thread& t) {
         default:
             break;
     }
+    if (sets_scheduling(active.call.nr)) follow_scheduling(t, active.call);
     if (head.result == 0 && sends_signal(active.call.nr)) {
         t.held_reply = head;
         return senders_.push_back(t.tid);

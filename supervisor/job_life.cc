@@ -73,6 +73,8 @@ void Job::on_exec(HomeTid tid) {
     p->program = program_of(pid);
     p->is_now(true, "");
     p->image_on_its_way = link_up_;
+    t.scheduling = image->threads.at(0).scheduling;
+    if (!scheduling_look_) look_at_scheduling();
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
     p->trap_action.reset();
@@ -241,6 +243,7 @@ void Job::on_new_tracee(HomeTid child) {
         auto& t = add_thread(*parent->process, child, *parent->active->child_slot);
         t.state = Thread::State::idle;
         t.trap_blocked = parent->trap_blocked;
+        t.scheduling = parent->scheduling;
         tracee::resume(child);
         run_waiting(t);
     } else {
@@ -263,6 +266,7 @@ void Job::on_new_tracee(HomeTid child) {
         t.state = Thread::State::preparing;
         t.made_by = parent->tid;
         t.trap_blocked = parent->trap_blocked;
+        t.scheduling = parent->scheduling;
         tracee::resume(child);  // on to the blob's start: see on_blob_trap
     }
     finish_clone_if_ready(*parent);

@@ -53,7 +53,7 @@ HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
 bool try_decoders(Random& random) {
-    switch (random() % 29) {
+    switch (random() % 30) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -111,6 +111,10 @@ bool try_decoders(Random& random) {
         case 25: return try_body(AskFrame{.wish = static_cast<Wish>(1 + random() % 3), .pid = pid(random)}, random);
         case 26: return try_body(PlacedFrame{pid(random), some_text(random), some_text(random), "", random()}, random);
         case 27: return try_body(MovedFrame{MovedFrame::Step::done, random(), random(), some_text(random)}, random);
+        case 28: {
+            Scheduling s{.policy = 3, .nice = -5, .cpus = CpuSet::below(random() % 8193)};
+            return try_body(SchedulingFrame{tid(random), s}, random);
+        }
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.

@@ -7,13 +7,13 @@ import time
 
 
 class Node:
-    def __init__(self, omxsup, directory, user, environment, options=()):
+    def __init__(self, omxsup, directory, user, environment, options=(), under=()):
         self.socket = os.path.join(directory, "node.sock")
         self.address = "unix:" + self.socket
         self.log_path = os.path.join(directory, "node.log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [omxsup, "node", "--listen", self.address, "--name", "testnode", *options],
+                [*under, omxsup, "node", "--listen", self.address, "--name", "testnode", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment,
                 start_new_session=True, preexec_fn=user.become)
         self._wait_until_listening()

@@ -59,13 +59,15 @@ class Stage:
         return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": self.work, "LANG": "C.UTF-8",
                 "TZ": "UTC", "TMPDIR": self.work, "USER": self.user.name}
 
-    def node(self, options=()):
-        if options not in self.nodes:
+    def node(self, options=(), under=()):
+        """With these options, and started by the command `under`."""
+        key = (*under, *options)
+        if key not in self.nodes:
             directory = os.path.join(self.directory, f"node{len(self.nodes)}")
             os.mkdir(directory)
             self.user.give(directory)
-            self.nodes[options] = Node(self.omxsup, directory, self.user, self.environment(), options)
-        return self.nodes[options]
+            self.nodes[key] = Node(self.omxsup, directory, self.user, self.environment(), options, under)
+        return self.nodes[key]
 
     def words(self, mode, command):
         """The command line that runs `command` in that mode."""

@@ -7,7 +7,7 @@ import struct
 HELLO, REFUSE, CALL, REPLY, IMAGE, IMAGE_DONE, KILL, GONE = 1, 2, 10, 11, 12, 13, 15, 16
 PING, LANE_ASK, LANE, LANE_REPLY, CLOCK = 23, 25, 26, 27, 38
 READ, WRITE, CLONE, GETPPID = 0, 1, 56, 110
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 TOKEN = bytes(range(16))
 
 
@@ -89,9 +89,10 @@ class FakeNode:
         kind, _, body = self.link.receive()
         assert kind == HELLO, kind
         version, _, pid_max = struct.unpack_from("<III", body)
-        cpu = body[16:144]
+        numbers_and_cpu = body[16:152]
         asked = struct.pack("<q", 1)
-        self.link.send(HELLO, struct.pack("<IIII", version, 0, pid_max, 0) + cpu + asked + text(b"fake") + text(b"") * 3)
+        numbers = struct.pack("<IIII", version, 0, pid_max, 0)
+        self.link.send(HELLO, numbers + numbers_and_cpu + asked + text(b"fake") + text(b"") * 3)
         kind, _, body = self.link.receive()
         assert (kind, body[:8], len(body)) == (CLOCK, asked, 48), (kind, body)
         kind, _, body = self.link.receive()

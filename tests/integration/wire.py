@@ -14,14 +14,16 @@ from fake_node import (CALL, CLONE, GETPPID, GONE, HELLO, LANE_ASK, LANE_REPLY, 
 
 def case_hello_that_makes_no_sense(ctx):
     """Whoever connects and says something wrong is told what."""
-    def words(pid_max):
-        return struct.pack("<4I", PROTOCOL_VERSION, os.getuid(), pid_max, 1) + bytes(136)
+    def words(pid_max, cpus=1024):
+        return struct.pack("<6I", PROTOCOL_VERSION, os.getuid(), pid_max, 1, cpus, 1) + bytes(136)
     texts = struct.pack("<I", 0) * 4
     first_words = {
         "a short hello": (frame(HELLO, words(32768)), b"makes no sense"),
         "too much": (frame(HELLO, words(32768) + texts + b"x"), b"makes no sense"),
         "no process numbers": (frame(HELLO, words(0) + texts), b"process numbers up to 0"),
         "too many": (frame(HELLO, words(0xffffffff) + texts), b"process numbers up to 4294967295"),
+        "no CPUs": (frame(HELLO, words(4194304, 0) + texts), b"0 CPUs"),
+        "more than any kernel has": (frame(HELLO, words(4194304, 8193) + texts), b"8193 CPUs"),
         "another version": (frame(HELLO, struct.pack("<I", 77)), b"home speaks protocol 77"),
     }
     node = ctx.stage.node(("--insecure",))                    # it is we who connect, not the node's user

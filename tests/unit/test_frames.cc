@@ -41,6 +41,8 @@ Hello some_hello() {
     h.uid = 1000;
     h.pid_max = 4194304;
     h.job = 4711;
+    h.cpus = 8;
+    h.memory_nodes = 2;
     for (size_t i = 0; i < h.cpu.size(); ++i) h.cpu[i] = static_cast<uint32_t>(i * 0x01010101);
     h.host = "home";
     h.kernel = "6.1.0";
@@ -58,6 +60,8 @@ TEST_CASE("hello carries what each side must know of the other") {
     CHECK(h.uid == 1000);
     CHECK(h.pid_max == 4194304);
     CHECK(h.job == 4711);
+    CHECK(h.cpus == 8);
+    CHECK(h.memory_nodes == 2);
     CHECK(h.cpu == some_hello().cpu);
     CHECK(h.host == "home");
     CHECK(h.kernel == "6.1.0");
@@ -129,6 +133,11 @@ TEST_CASE("life frames keep their numbers") {
     CHECK(round_trip(KillFrame{HomePid(8)}, body).pid == HomePid(8));
     auto freeze = round_trip(FreezeFrame{HomePid(8), true}, body);
     CHECK(freeze.frozen);
+    Scheduling scheduling{.policy = 1, .nice = -3, .priority = 4, .reset_on_fork = true, .cpus = CpuSet::below(70)};
+    auto told = round_trip(SchedulingFrame{HomeTid(8), scheduling}, body);
+    CHECK(told.tid == HomeTid(8));
+    CHECK(told.scheduling == scheduling);
+    CHECK(refusal(told, 8, int32_t{20}) == "malformed scheduling frame from the peer: scheduling is none of a kernel's");
     auto mask = round_trip(MaskFrame{HomeTid(8), 0x8000000000000001}, body);
     CHECK(mask.mask == 0x8000000000000001);
 
@@ -279,7 +288,7 @@ TEST_CASE("lane frames keep token and number") {
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 38);
+    CHECK(names == 39);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }

@@ -17,6 +17,7 @@ Image sample() {
     t.regs.rip = 0x400100;
     t.regs.rsp = 0x7ffc00010ff0;
     t.blocked = 0x10000;
+    t.scheduling = {.policy = 3, .nice = 5, .cpus = CpuSet::below(3)};
     i.files.push_back({.handle = 1, .device = 2, .inode = 3, .bytes = 8192, .mtime_ns = 5, .ctime_ns = 6, .cacheable = true});
     i.regions = {{0x400000, 0x401000, PROT_READ | PROT_EXEC, RegionKind::file, 0, 0},
                  {0x401000, 0x402000, PROT_READ | PROT_WRITE, RegionKind::file, 0, 0x1000},
@@ -70,6 +71,7 @@ TEST_CASE("an image comes back from its encoding") {
     CHECK(std::memcmp(&d->threads[0].regs, &i.threads[0].regs, sizeof i.threads[0].regs) == 0);
     CHECK(d->threads[0].blocked == i.threads[0].blocked);
     CHECK(d->threads[0].altstack_flags == 2);
+    CHECK(d->threads[0].scheduling == i.threads[0].scheduling);
     REQUIRE(d->regions.size() == i.regions.size());
     CHECK(d->regions[1].file_offset == 0x1000);
     CHECK(d->regions[4].kind == RegionKind::stack);
@@ -104,6 +106,7 @@ TEST_CASE("every cut of an encoding is refused") {
 
 TEST_CASE("regions that a node must not map are refused") {
     CHECK(refusal([](Image&) {}) == "");
+    CHECK(says(refusal([](Image& i) { i.threads[0].scheduling.nice = 20; }), "as no kernel does"));
     CHECK(says(refusal([](Image& i) { i.regions[0].start += 1; }), "page aligned"));
     CHECK(says(refusal([](Image& i) { i.regions[0].end += 8; }), "page aligned"));
     CHECK(says(refusal([](Image& i) { std::swap(i.regions[0], i.regions[1]); }), "out of order"));
