@@ -103,6 +103,10 @@ Status read_rest(const ProcDir& process, HomePid pid, Image& image) {
 
 bool is_shared_anonymous(const MapsEntry& e) { return e.shared && e.path.starts_with("/dev/zero"); }
 
+bool is_shared_file(const MapsEntry& e) {
+    return e.shared && e.path.starts_with("/memfd:") && e.path.substr(7).starts_with(kSharedFileName);
+}
+
 Result<GuestCapture> capture_guest(HomePid pid, HomeTid through, const ContentFinder& find) {
     GuestCapture capture;
     auto process = ProcDir::open(HomePid(through.value));

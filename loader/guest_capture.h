@@ -14,6 +14,9 @@ using ContentFinder = std::function<const FileKey*(uint64_t inode)>;
 
 // Memory that processes of one node share without a file. In an image its "file" names it: device 0, its inode here.
 bool is_shared_anonymous(const MapsEntry&);
+// A file of home's that guests have mapped shared, in the memfd that stands for it here.
+bool is_shared_file(const MapsEntry&);
+constexpr const char* kSharedFileName = "omxsup-shared";
 
 struct GuestCapture {
     Image image;                       // all but threads, pending signals and the exact brk

@@ -1,7 +1,7 @@
 // /proc/PID/maps, line by line.
 #include "loader/capture.h"
+#include "loader/proc_files.h"
 #include "loader/text_scan.h"
-#include <fstream>
 #include <sys/mman.h>
 
 namespace omx {
@@ -96,9 +96,9 @@ Result<std::vector<MapsEntry>> parse_maps(std::string_view text) {
 }
 
 std::vector<MapsEntry> maps_of(HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/maps", tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto entries = parse_maps(text);
+    auto process = ProcDir::open(HomePid(tid.value));
+    auto text = process ? process->read_text("maps") : std::unexpected(process.error());
+    auto entries = text ? parse_maps(*text) : std::unexpected(text.error());
     return entries ? std::move(*entries) : std::vector<MapsEntry>();
 }
 

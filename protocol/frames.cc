@@ -54,6 +54,7 @@ public:
         require(ns >= -most && ns <= most, field, "is no time");
         return ns;
     }
+    bool fine() const { return in_.ok() && complaint_.empty(); }
     HomePid pid() { return HomePid(task("pid")); }
     HomeTid tid() { return HomeTid(task("tid")); }
     Scheduling scheduling() {
@@ -126,6 +127,9 @@ constexpr const char* name_of(FrameType type) {
         case FrameType::moved: return "moved";
         case FrameType::written: return "written";
         case FrameType::scheduling: return "scheduling";
+        case FrameType::shared: return "shared";
+        case FrameType::shared_done: return "shared_done";
+        case FrameType::shared_over: return "shared_over";
     }
     return "unknown";
 }
@@ -661,6 +665,85 @@ Result<MovedFrame> MovedFrame::decode(View body) {
     m.still_us = in.get<uint64_t>();
     m.text = in.text("text", kMaxReasonBytes);
     return in.result(std::move(m));
+}
+
+// ---- shared files ----
+
+void SharedGrant::encode(Writer& w) const {
+    put_flag(w, writable);
+    w.put(grant);
+    w.put(number);
+    w.bytes(content);
+}
+
+SharedGrant SharedGrant::read(Reader& in) {
+    SharedGrant g;
+    auto writable = in.get<uint8_t>();
+    g.grant = in.get<uint32_t>();
+    g.number = in.get<uint64_t>();
+    g.content = in.bytes();
+    if (writable > 1 || g.content.size() > kMaxSharedBytes) in.refuse();
+    g.writable = writable == 1;
+    return g;
+}
+
+void SharedFrame::encode(Writer& w) const {
+    w.put(handle);
+    w.put(number);
+    w.put(bytes);
+    w.put(static_cast<uint32_t>(changes.size()));
+    for (auto& c : changes) {
+        w.put(c.offset);
+        w.bytes(c.data);
+    }
+}
+
+Result<SharedFrame> SharedFrame::decode(View body) {
+    Body in(FrameType::shared, body);
+    SharedFrame f;
+    f.handle = in.get<uint64_t>();
+    f.number = in.get<uint64_t>();
+    f.bytes = in.get<uint64_t>();
+    auto count = in.get<uint32_t>();
+    in.require(f.bytes <= kMaxSharedBytes, "bytes", "is more than can be shared");
+    in.require(count <= kMaxSharedBytes, "count", "is more than can be shared");
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count && in.fine(); i++) {
+        Change c;
+        c.offset = in.get<uint32_t>();
+        c.data = in.bytes();
+        in.require(c.offset >= end && !c.data.empty(), "offset", "is out of order");
+        end = uint64_t{c.offset} + c.data.size();
+        in.require(end <= kMaxSharedBytes, "offset", "is beyond what can be shared");
+        f.changes.push_back(c);
+    }
+    return in.result(std::move(f));
+}
+
+void SharedDone::encode(Writer& w) const {
+    w.put(handle);
+    w.put(grant);
+}
+
+Result<SharedDone> SharedDone::decode(View body) {
+    Body in(FrameType::shared_done, body);
+    SharedDone d;
+    d.handle = in.get<uint64_t>();
+    d.grant = in.get<uint32_t>();
+    return in.result(d);
+}
+
+void SharedOver::encode(Writer& w) const {
+    w.put(handle);
+    put_text(w, reason, kMaxReasonBytes);
+}
+
+Result<SharedOver> SharedOver::decode(View body) {
+    Body in(FrameType::shared_over, body);
+    SharedOver o;
+    o.handle = in.get<uint64_t>();
+    o.reason = in.text("reason", kMaxReasonBytes);
+    return in.result(std::move(o));
 }
 
 }  // namespace omx

@@ -5,6 +5,7 @@
 #include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/scheduling.h"
+#include "protocol/twin.h"
 #include "protocol/types.h"
 #include <array>
 #include <signal.h>
@@ -50,6 +51,9 @@ enum class FrameType : uint16_t {
     written = 39,     // home -> node: what the child of a vfork wrote at home, for its parent (body as of pages)
     come = 40,        // home -> node: have this guest leave, for a reason of home's
     scheduling = 44,  // home -> node: how home's kernel schedules a guest's thread from now on
+    shared = 45,      // both ways: what has changed in a file that guests have mapped shared (protocol/twin.h)
+    shared_done = 46, // node -> home: no guest has it mapped any more
+    shared_over = 47, // home -> node: it can't be away any longer, who has it mapped comes home
     // Between a supervisor and the commands that ask it for something (supervisor/control.h), on one machine:
     ask = 41,         // command -> supervisor
     placed = 42,      // supervisor -> command: where a process is
@@ -329,6 +333,36 @@ struct MovedFrame {
     std::string text;           // what is waited for, or why it failed
     void encode(Writer&) const;
     static Result<MovedFrame> decode(View);
+};
+// Behind the FileKey in home's answer to an mmap of a file that both ends will have. `writable`: the guest's descriptor
+// is. `grant` counts these answers for this file, so that both know of which one a shared_done can't know.
+struct SharedGrant {
+    bool writable = false;
+    uint32_t grant = 0;
+    uint64_t number = 0;            // of the last change that `content` has, see SharedFrame
+    View content;
+    void encode(Writer&) const;
+    static SharedGrant read(Reader&);
+};
+// `number`: home counts the frames that it sends of this file; the node says which one it has seen last. `bytes`: from
+// home the file's size, from the node 0. Changes ascend and don't overlap.
+struct SharedFrame {
+    uint64_t handle = 0, number = 0, bytes = 0;
+    std::vector<Change> changes;
+    void encode(Writer&) const;
+    static Result<SharedFrame> decode(View);
+};
+struct SharedDone {
+    uint64_t handle = 0;
+    uint32_t grant = 0;
+    void encode(Writer&) const;
+    static Result<SharedDone> decode(View);
+};
+struct SharedOver {
+    uint64_t handle = 0;
+    std::string reason;
+    void encode(Writer&) const;
+    static Result<SharedOver> decode(View);
 };
 
 template <class Frame> Bytes encode_frame(const Frame& f) { Bytes b; Writer w(b); f.encode(w); return b; }

@@ -36,8 +36,8 @@ inline constexpr Row memory_rows[] = {
     row(11, "munmap", local, {address, size}),
     row(12, "brk", local, {address}).returning(Returns::address),
     row(25, "mremap", local, {address, size, size, hex, address}).returning(Returns::address),
-    row(26, "msync", local, {address, size, hex})
-        .because("nothing that a guest maps on a node is shared with a file that can be written"),
+    row(26, "msync", both, {address, size, hex})
+        .because("home has the file itself; where a guest maps none that others could see, its node does it alone"),
     row(27, "mincore", local, {address, size, address}),
     row(28, "madvise", local, {address, size, num}),
     row(149, "mlock", life, {address, size}).because(locking),

@@ -75,6 +75,7 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     t->call_site = n->data.instruction_pointer;
+    t->maps_shared = 0;
     t->restart_is_ours = false;
     put_in_time_left(*t, nr, args);
     if (t->process->stage != Process::Stage::running) on_stub_call(*t, n->id, nr, args);
@@ -110,7 +111,10 @@ void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const Cal
             if (news_) heat(t, notification, nr, args);
             forward(t, notification, nr, args);
             return;
-        case Place::both: forward(t, notification, nr, args, true); return;
+        case Place::both:
+            if (nr == SYS_msync) return sync_shared(t, notification, args);
+            forward(t, notification, nr, args, true);
+            return;
         case Place::life: return begin_life_call(t, notification, nr, args);
         case Place::home: return go_home_for(t, notification, nr, args, placement.why);
         case Place::memory_of: return begin_memory_call(t, notification, nr, args, placement.why);
@@ -164,6 +168,7 @@ bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallAr
         lose(*t.process, nr, args, encoded.error().what);
         return false;
     }
+    tell_shared(nr);
     t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
     calls_on_the_way_++;
     if (nr != SYS_clock_gettime) t.process->cpu.calls++;
@@ -191,6 +196,7 @@ void Worker::on_reply(uint64_t id, View body) {
     if (!refused && locks_memory(call.nr, call.args)) return finish_lock(*t, call, *reply);
     if (call.nr == SYS_mmap && call.notification && !reply->head.restart) return finish_mmap(*t, call, *reply);
     call_over(*t);
+    if (!shared_copies_.empty() && !shared_tick_ms_) tick_for_shared(1);
     if (call.notification) finish_call(*t, call, *reply);
     else held_reply(*t, call, *reply);
 }

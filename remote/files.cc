@@ -20,6 +20,10 @@ void Worker::finish_mmap(Thread& t, const GuestCall& call, const Reply& reply) {
     }
     Reader r(reply.attachment);
     auto key = FileKey::read(r);
+    if (r.ok() && r.left()) {
+        auto grant = SharedGrant::read(r);
+        if (r.finished() && grant.content.size() == key.bytes) return map_shared(t, call, key, grant);
+    }
     if (!r.finished()) return link_ended({"home's answer to mmap makes no sense", EPROTO});
     if (to_be_mapped_lazily(*t.process, call.args, key)) return map_lazily(t, call, key);
     // Other guests' calls go on while the content comes. The thread may have died when it is here.

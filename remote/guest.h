@@ -67,6 +67,7 @@ struct GuestThread {
     bool exiting = false;                        // has called exit; nothing of its code runs any more
     std::optional<InjectedCall> injected;
     std::optional<LazyMapping> lazy_mapping;
+    uint64_t maps_shared = 0;                    // the shared file that its mmap, which it has been let do, maps
     uint64_t content_wanted = 0;                 // not 0: its call begins anew when content is here (lazy_maps.cc)
     std::optional<Resume> held;                  // stopped while its process is frozen: how it goes on at the thaw
     std::optional<LentMoment> lent_moment;       // the argument of its wait: its registers are put back at the end

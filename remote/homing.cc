@@ -57,7 +57,7 @@ bool has_ended(HomeTid tid) {
 std::vector<uint64_t> shared_memory_of(HomePid pid) {
     std::vector<uint64_t> inodes;
     for (auto& e : maps_of(HomeTid(pid.value)))
-        if (is_shared_anonymous(e)) inodes.push_back(e.inode);
+        if (is_shared_anonymous(e) || is_shared_file(e)) inodes.push_back(e.inode);
     return inodes;
 }
 
@@ -189,6 +189,7 @@ void Worker::ask_to_leave(Process& p) {
     };
     auto with = p.homing->with;
     if (!std::ranges::all_of(with, at_rest)) return;
+    tell_shared();
     for (auto pid : with) {
         auto each = guests_.process(pid);
         if (!each || each->killed || !each->homing || each->homing->step != Homing::Step::stopping) continue;
@@ -226,6 +227,7 @@ Status Worker::send_home(Process& p) {
     p.homing->monotonic = clocks_.monotonic();
     OMX_TRY(step_out_of_vdso(p));
     auto capture = capture_guest(p.pid, through, [this](uint64_t inode) {
+        if (auto shared = shared_copies_.of_inode(inode)) return &shared->key;
         auto lazy = lazy_files_.file_of(inode);
         return lazy ? lazy : contents_.file_of(inode);
     });

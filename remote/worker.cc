@@ -8,7 +8,7 @@ namespace omx {
 
 Worker::Worker(WorkerSetup setup, Loop& loop, Link& link)
     : setup_(std::move(setup)), loop_(loop), link_(link), clocks_(std::move(setup_.clocks)),
-      contents_(link, std::move(setup_.cache)), lazy_files_(link) {}
+      contents_(link, std::move(setup_.cache)), lazy_files_(link), shared_copies_(link) {}
 
 Worker::~Worker() { end_everything(); }
 
@@ -67,6 +67,8 @@ void Worker::on_frame(const Frame& f) {
         }
         case FrameType::clock: return with(&Worker::on_clock);
         case FrameType::written: return with(&Worker::on_written);
+        case FrameType::shared: return with(&Worker::on_shared);
+        case FrameType::shared_over: return with(&Worker::on_shared_over);
         case FrameType::file_data: {
             auto m = FileData::decode(f.body);
             if (!m) return link_ended(m.error());
@@ -115,6 +117,8 @@ void Worker::end_everything() {
     for (auto& [pid, p] : guests_.processes())
         if (p->listener) loop_.unwatch_readable(p->listener->fd());
     if (children_) loop_.unwatch_readable(children_.get());
+    if (shared_tick_) loop_.unwatch_readable(shared_tick_.get());
+    shared_tick_.reset();
     if (news_) loop_.unwatch_readable(setup_.lane_door.get());
     children_.reset();
 }

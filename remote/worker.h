@@ -4,6 +4,7 @@
 //   calls.cc    a guest's call: trapped, sent home, answered
 //   files.cc    mmap of home's files
 //   lazy_maps.cc  big ones, fetched where they are touched
+//   shared_maps.cc  those that guests map shared
 //   images.cc   taking in a process: stub, plan, start
 //   stops.cc    ptrace stops sorted out; ends
 //   clones.cc   new threads and processes with the numbers that home gave them
@@ -27,6 +28,7 @@
 #include "remote/images.h"
 #include "remote/scheduling.h"
 #include "remote/island_state.h"
+#include "remote/shared_copies.h"
 #include "remote/stub.h"
 #include <sys/resource.h>
 #include <unordered_set>
@@ -137,6 +139,16 @@ private:
     void finish_lock(Thread&, const GuestCall&, const Reply&);
     void install_and_proceed(HomeTid, const GuestCall&, Result<SharedFd>);
     void release_installed(Thread&, const GuestCall&);
+
+    // --- shared files ---
+    void map_shared(Thread&, const GuestCall&, const FileKey&, const SharedGrant&);
+    void tell_shared(uint32_t nr = 0);
+    void look_for_done();
+    void tick_for_shared(unsigned ms);
+    void on_shared_tick();
+    void on_shared(const SharedFrame&);
+    void on_shared_over(const SharedOver&);
+    void sync_shared(Thread&, uint64_t notification, const CallArgs&);
 
     // --- big files ---
     bool to_be_mapped_lazily(const Process&, const CallArgs&, const FileKey&);
@@ -294,6 +306,9 @@ private:
     GuestClocks clocks_;
     Contents contents_;
     LazyFiles lazy_files_;                                       // outlives all who have one
+    SharedCopies shared_copies_;
+    UniqueFd shared_tick_;                                       // a timerfd: when they are looked at without a call
+    unsigned shared_tick_ms_ = 0, shared_ticks_ = 0;             // 0: it isn't set
     Guests guests_;
     UniqueFd children_;                                          // signalfd of SIGCHLD
     std::unordered_map<HomePid, std::unique_ptr<Restore>> restores_;

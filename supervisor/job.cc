@@ -21,6 +21,7 @@ Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loo
     direct_ =
         getrlimit(RLIMIT_FSIZE, &file_size) == 0 && file_size.rlim_cur == RLIM_INFINITY;  // else SIGXFSZ would be ours
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN);     // of a lease that somebody wants us to give up: see outsiders.cc
     auto p = std::make_unique<Process>();
     p->pid = setup_.root;
     auto& root = *p;
@@ -181,6 +182,10 @@ void Job::on_frame(const Frame& f) {
             return with(&Job::on_homecoming);
         case FrameType::pages:
             return with(&Job::on_pages);
+        case FrameType::shared:
+            return with(&Job::on_shared);
+        case FrameType::shared_done:
+            return with(&Job::on_shared_done);
         case FrameType::file_get: {
             auto m = FileGet::decode(f.body);
             return m ? on_file_get(f.id, *m) : link_lost(m.error());

@@ -16,6 +16,7 @@
 //   job_files.cc    files that the node fetches
 //   job_memory.cc   whether a guest may reach for another one's memory
 //   job_proc.cc     what is read under /proc about processes that are away
+//   job_shared.cc   files that guests have mapped shared
 #pragma once
 #include "loader/capture.h"
 #include "loader/image.h"
@@ -31,6 +32,7 @@
 #include "supervisor/lanes.h"
 #include "supervisor/proc_texts.h"
 #include "supervisor/ptrace.h"
+#include "supervisor/shared_files.h"
 #include "supervisor/stats.h"
 #include <cstdio>
 #include <unordered_set>
@@ -272,6 +274,13 @@ private:
     void on_file_done(const FileDone&);
     bool send_files();                        // true: there is more to send at once
 
+    // --- shared files ---
+    void share_file(Thread&, UniqueFd);
+    void tell_shared();
+    void on_shared(const SharedFrame&);
+    void on_shared_done(const SharedDone&);
+    void sync_shared(Thread&, const CallHead&, const CallOrigin&);
+
     Thread* thread(HomeTid);
     Process* process(HomePid);
     Thread& add_thread(Process&, HomeTid, unsigned slot);
@@ -308,6 +317,7 @@ private:
     KeptFiles kept_;
     ProcTexts proc_texts_;
     uint64_t last_proc_call_ = 0;
+    SharedFiles shared_;
     std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
     std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone

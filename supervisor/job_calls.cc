@@ -145,6 +145,8 @@ void Job::start_call(Thread& t, const CallOrigin& from, View body) {
             return start_thread_exit(t, *head, from);
         case SYS_mmap:
             return start_mmap(t, *head, from);
+        case SYS_msync:
+            return sync_shared(t, *head, from);
         case SYS_process_vm_readv:
         case SYS_process_vm_writev:
         case SYS_get_robust_list:
@@ -353,6 +355,7 @@ void Job::reply(Thread& t, const ReplyHead& head, View attachment, std::string_v
 
 // In scratch_. What is on the link already must be seen there before what a lane says (a signal, the reply after it).
 Writer Job::begin_reply(const CallOrigin& to) {
+    if (!to.lane) tell_shared();
     scratch_.clear();
     Writer w(scratch_);
     if (to.lane) w.put(link_.counters().frames_out);

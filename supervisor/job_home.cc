@@ -246,6 +246,7 @@ Status Job::plan_stack(const std::vector<MapsEntry>& maps, const Region& g, Ops&
 }
 
 Result<int> Job::file_for(Process& p, const FileKey& key, uint64_t bytes) {
+    if (auto shared = shared_.find(key.handle); shared && shared->inode == key.inode) return shared->fd.get();
     if (key.device != 0) return kept_.find(p.pid, key);
     auto& memory = shared_memory_[key.inode];
     if (!memory) memory.reset(memfd_create("shared", MFD_CLOEXEC));

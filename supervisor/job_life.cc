@@ -15,6 +15,7 @@
 #include "loader/node_vdso.h"
 #include "loader/proc_files.h"
 #include "supervisor/job.h"
+#include "supervisor/outsiders.h"
 
 namespace omx {
 
@@ -431,15 +432,11 @@ void Job::start_mmap(Thread& t, const CallHead& head, const CallOrigin& from, bo
 }
 
 namespace {
-// Why a mapping that the kernel allows can't be made on another machine yet; empty: it can (F25).
-std::string_view cannot_be_away(const CallArgs& args, int file) {
-    if (!(args[3] & MAP_SHARED)) return {};
-    if (args[2] & PROT_WRITE) return "a file mapped shared and writable can't be on two machines at once";
-    // A copy may stand for the file only where nobody can change it unseen: by this descriptor or as another user.
+// A copy may stand for the file only where nobody can change it unseen: by this descriptor or as another user (F25).
+bool steady(int file) {
     struct stat st;
-    bool steady = fstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 &&
-                  !(st.st_mode & (S_IWGRP | S_IWOTH)) && (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY;
-    return steady ? "" : "a file mapped shared that somebody could change can't be on two machines at once";
+    return fstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH)) &&
+           (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY && !somebody_has_it_to_write(file);
 }
 }  // namespace
 
@@ -466,8 +463,8 @@ void Job::answer_mmap(Thread& t, const ReplyHead& head) {
         return start_mmap(t, {.tid = t.tid, .nr = SYS_mmap, .args = args}, CallOrigin(t.active->from), true);
     }
     if (!file) return reply(t, {-EBADF, 0});  // closed meanwhile by another thread
-    auto why = cannot_be_away(args, file->get());
-    auto key = why.empty() ? register_file(*t.process, std::move(*file)) : fail(std::string(why));
+    if ((args[3] & MAP_SHARED) && !steady(file->get())) return share_file(t, std::move(*file));
+    auto key = register_file(*t.process, std::move(*file));
     if (!key) return reply(t, {0, kComeHome}, std::as_bytes(std::span(key.error().what)));
     Bytes attachment = encode_frame(*key);
     reply(t, {0, 0}, View(attachment));

@@ -163,6 +163,7 @@ void Job::deliver_to_guest(Thread& t, const siginfo_t& info) {
     // Process-directed signals stay so: the node's kernel chooses the thread, knowing masks that home may not (F3).
     HomeTid target = info.si_code == SI_TKILL ? t.tid : HomeTid(0);
     if (!link_up_) return;
+    tell_shared();
     link_.send(FrameType::signal, 0, SignalFrame{t.process->pid, target, info});
     // Its answer tells that the node has the signal; what the guest calls until then doesn't know of it (see on_call).
     t.process->signals_on_their_way++;

@@ -52,8 +52,21 @@ template <class F> bool try_body(const F& sample, Random& random) {
 HomePid pid(Random& random) { return HomePid(static_cast<pid_t>(1 + random() % 4194304)); }
 HomeTid tid(Random& random) { return HomeTid(static_cast<pid_t>(1 + random() % 4194304)); }
 
+// It stands behind other things in the answer of an mmap.
+bool try_grant(Random& random) {
+    auto content = noise(random, 200);
+    Bytes body = encode_frame(SharedGrant{random() % 2 == 0, static_cast<uint32_t>(random()), random(), content});
+    mutate(body, random);
+    body.shrink_to_fit();
+    Reader in{View(body)};
+    auto grant = SharedGrant::read(in);
+    if (!in.finished()) return false;
+    if (encode_frame(grant) != body) broken("an accepted grant does not survive its own encoder");
+    return true;
+}
+
 bool try_decoders(Random& random) {
-    switch (random() % 30) {
+    switch (random() % 34) {
         case 0: {
             Hello h{.uid = 1000, .host = some_text(random), .command = some_text(random), .boot_id = some_text(random)};
             return try_body(h, random);
@@ -115,6 +128,17 @@ bool try_decoders(Random& random) {
             Scheduling s{.policy = 3, .nice = -5, .cpus = CpuSet::below(random() % 8193)};
             return try_body(SchedulingFrame{tid(random), s}, random);
         }
+        case 29: {
+            auto data = noise(random, 200);
+            SharedFrame f{random(), random(), random() % (kMaxSharedBytes + 1), {}};
+            for (uint32_t at = 0; !data.empty() && at + data.size() < kMaxSharedBytes; at += 1 + random() % 65536)
+                if (f.changes.push_back({at, data}), f.changes.size() == 5) break;
+                else at += static_cast<uint32_t>(data.size());
+            return try_body(f, random);
+        }
+        case 30: return try_body(SharedDone{random(), static_cast<uint32_t>(random())}, random);
+        case 31: return try_body(SharedOver{random(), some_text(random)}, random);
+        case 32: return try_grant(random);
         default: break;
     }
     // Decoders without an encode(Writer&) of this shape.

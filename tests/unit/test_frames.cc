@@ -178,6 +178,13 @@ TEST_CASE("life frames keep their numbers") {
     CHECK(pages.address == 4096);
     CHECK(pages.last);
     CHECK(std::ranges::equal(pages.data, some));
+    auto shared = round_trip(SharedFrame{7, 5, 4096, {{10, View(some)}, {12, View(some)}}}, body);
+    CHECK(shared.bytes == 4096);
+    REQUIRE(shared.changes.size() == 2);
+    CHECK(shared.changes[1].offset == 12);
+    CHECK(std::ranges::equal(shared.changes[1].data, some));
+    CHECK(round_trip(SharedDone{7, 3}, body).grant == 3);
+    CHECK(round_trip(SharedOver{7, "for a reason"}, body).reason == "for a reason");
     auto undo = round_trip(UndoFrame{HomePid(9), HomeTid(8)}, body);
     CHECK(undo.pid == HomePid(9));
     CHECK(undo.caller == HomeTid(8));
@@ -288,7 +295,7 @@ TEST_CASE("lane frames keep token and number") {
 TEST_CASE("each frame type has a name and no other number has") {
     int names = 0;
     for (unsigned type = 0; type <= 0xffff; ++type) names += known(static_cast<FrameType>(type));
-    CHECK(names == 39);
+    CHECK(names == 42);
     CHECK(name(FrameType::file_data) == std::string("file_data"));
     CHECK(name(static_cast<FrameType>(999)) == std::string("unknown"));
 }
