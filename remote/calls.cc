@@ -134,6 +134,7 @@ void Worker::begin_life_call(Thread& t, uint64_t notification, uint32_t nr, cons
 }
 
 void Worker::tell_exit(HomeTid tid, uint64_t status) {
+    tell_shared();
     GuestProcess nobody;
     scratch_.clear();
     Writer w(scratch_);

@@ -226,11 +226,7 @@ Status Worker::send_home(Process& p) {
     put_sites_back(p);
     p.homing->monotonic = clocks_.monotonic();
     OMX_TRY(step_out_of_vdso(p));
-    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) {
-        if (auto shared = shared_copies_.of_inode(inode)) return &shared->key;
-        auto lazy = lazy_files_.file_of(inode);
-        return lazy ? lazy : contents_.file_of(inode);
-    });
+    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) { return file_of(inode); });
     if (!capture) return std::unexpected(capture.error());
     auto& image = capture->image;
     for (bool leader : {true, false})

@@ -51,10 +51,7 @@ ProcTold move_bytes(const std::string& path, const ProcAsk& ask, Bytes& room) {
 NodeView Worker::view_of(Process& p, HomeTid task) {
     NodeView view;
     view.ours = p.ours;
-    view.file = [this](uint64_t inode) {
-        auto lazy = lazy_files_.file_of(inode);
-        return lazy ? lazy : contents_.file_of(inode);
-    };
+    view.file = [this](uint64_t inode) { return file_of(inode); };
     bool leader = task.value == 0;
     auto t = leader ? nullptr : guests_.thread(task);
     auto use = cpu_use(p.pid, leader ? HomeTid() : task, leader || task.value == p.pid.value ? p.cpu.restoring_ns : 0,

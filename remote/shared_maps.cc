@@ -48,27 +48,40 @@ void Worker::tell_shared(uint32_t nr) {
     if (may_meet_lock_or_count(nr)) look_for_done();
 }
 
+// It may have: its mmap has been let go on, and it hasn't been heard of since.
+bool Worker::may_be_mapping(const Process& p, uint64_t handle) {
+    return std::ranges::any_of(p.threads, [&](pid_t tid) {
+        return guests_.thread(HomeTid(tid))->maps_shared == handle;
+    });
+}
+
+bool Worker::has_mapped(const Process& p, const SharedCopies::File& f) {
+    return std::ranges::any_of(p.threads, [&](pid_t tid) {       // a leader that has ended has no maps any more
+        return std::ranges::any_of(maps_of(HomeTid(tid)),
+                                   [&](auto& e) { return is_shared_file(e) && e.inode == f.inode; });
+    });
+}
+
 void Worker::look_for_done() {
     std::vector<uint64_t> done;
     for (auto& [handle, f] : shared_copies_.files()) {
-        auto mapping = [&](auto& p) {
-            return std::ranges::any_of(p.second->threads, [&](pid_t tid) {
-                return guests_.thread(HomeTid(tid))->maps_shared == handle;
-            });
-        };
-        auto has = [&](auto& p) {
-            return std::ranges::any_of(p.second->threads, [&](pid_t tid) {
-                return std::ranges::any_of(maps_of(HomeTid(tid)), [&](auto& e) {
-                    return is_shared_file(e) && e.inode == f->inode;
-                });
-            });
-        };
-        if (std::ranges::any_of(guests_.processes(), mapping)) continue;
+        auto may_be_mapping_it = [&](auto& p) { return may_be_mapping(*p.second, handle); };
+        auto has_mapped_it = [&](auto& p) { return has_mapped(*p.second, *f); };
+        if (std::ranges::any_of(guests_.processes(), may_be_mapping_it)) continue;
         // The kernel doesn't count the mappings of those who may only read.
-        bool over = f->readable ? std::ranges::none_of(guests_.processes(), has) : SharedCopies::sealed_off(*f);
+        bool over = f->readable ? std::ranges::none_of(guests_.processes(), has_mapped_it)
+                                : SharedCopies::sealed_off(*f);
         if (over) done.push_back(handle);
     }
     for (auto handle : done) shared_copies_.done(handle);
+}
+
+// It has ended. Who waits for that at home must find no trace of its mappings.
+void Worker::let_go_of_shared(Process& p) {
+    if (shared_copies_.empty()) return;
+    for (pid_t tid : p.threads) guests_.thread(HomeTid(tid))->maps_shared = 0;
+    shared_copies_.tell();
+    look_for_done();
 }
 
 // ---- at rest ----
@@ -110,11 +123,16 @@ void Worker::on_shared(const SharedFrame& news) {
 void Worker::on_shared_over(const SharedOver& over) {
     auto file = shared_copies_.find(over.handle);
     if (!file) return;
-    for (auto& [pid, p] : guests_.processes()) {
-        auto shared = shared_memory_of(pid);
-        if (std::ranges::find(shared, file->inode) != shared.end()) return bring_home(*p, over.reason, "mmap");
-    }
+    for (auto& [pid, p] : guests_.processes())
+        if (has_mapped(*p, *file) || may_be_mapping(*p, over.handle)) bring_home(*p, over.reason, "mmap");
     look_for_done();
+}
+
+// The file of home's for which the memfd of this inode stands.
+const FileKey* Worker::file_of(uint64_t inode) const {
+    if (auto shared = shared_copies_.of_inode(inode)) return &shared->key;
+    auto lazy = lazy_files_.file_of(inode);
+    return lazy ? lazy : contents_.file_of(inode);
 }
 
 // ---- msync ----

@@ -131,7 +131,7 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
                                             : fmt::format("the stub ended with status {}", WEXITSTATUS(status));
     restores_.erase(pid);
     keep_use_of_ended(p, usage);
-    tell_shared();
+    let_go_of_shared(p);
     if (p.lost) link_.send(FrameType::lost, 0, LostFrame{pid, p.lost->first, p.lost->second});
     else if (p.image_error) link_.send(FrameType::image_done, 0, ImageDone{pid, *p.image_error});
     else
@@ -149,7 +149,6 @@ void Worker::on_process_end(Process& p, int status, const rusage& usage) {
     auto listener = p.listener;
     stays_behind(p);
     guests_.remove_process(pid);
-    if (!shared_copies_.empty()) look_for_done();
     // We hold the last two references but for the loop's: no guest of that stub is left.
     if (listener && listener.use_count() == 2) loop_.unwatch_readable(listener->fd());
     for (pid_t tid : threads) clone_lost_thread(HomeTid(tid));

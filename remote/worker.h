@@ -144,11 +144,15 @@ private:
     void map_shared(Thread&, const GuestCall&, const FileKey&, const SharedGrant&);
     void tell_shared(uint32_t nr = 0);
     void look_for_done();
+    void let_go_of_shared(Process&);
+    bool may_be_mapping(const Process&, uint64_t handle);
+    static bool has_mapped(const Process&, const SharedCopies::File&);
     void tick_for_shared(unsigned ms);
     void on_shared_tick();
     void on_shared(const SharedFrame&);
     void on_shared_over(const SharedOver&);
     void sync_shared(Thread&, uint64_t notification, const CallArgs&);
+    const FileKey* file_of(uint64_t inode) const;
 
     // --- big files ---
     bool to_be_mapped_lazily(const Process&, const CallArgs&, const FileKey&);

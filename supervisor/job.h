@@ -280,6 +280,7 @@ private:
     void on_shared(const SharedFrame&);
     void on_shared_done(const SharedDone&);
     void sync_shared(Thread&, const CallHead&, const CallOrigin&);
+    void watch_shared();
 
     Thread* thread(HomeTid);
     Process* process(HomePid);
@@ -318,6 +319,7 @@ private:
     ProcTexts proc_texts_;
     uint64_t last_proc_call_ = 0;
     SharedFiles shared_;
+    bool shared_watched_ = false;
     std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
     std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone

@@ -17,6 +17,15 @@ void Job::share_file(Thread& t, UniqueFd file) {
     Bytes attachment = shared_.grant(**shared, writable);
     reply(t, {0, 0}, View(attachment));
     SharedFiles::granted(**shared);
+    watch_shared();
+}
+
+void Job::watch_shared() {
+    if (std::exchange(shared_watched_, true)) return;
+    if (shared_.events() >= 0)
+        loop_.watch_readable(shared_.events(), [this] { if (link_up_) shared_.on_events(link_); });
+    if (shared_.opened() >= 0)
+        loop_.watch_readable(shared_.opened(), [this] { if (link_up_) shared_.look_at_opened(link_); });
 }
 
 // Ahead of everything from which a guest may learn that something has happened here.

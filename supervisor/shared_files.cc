@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -15,7 +17,7 @@ namespace omx {
 
 namespace {
 constexpr size_t kMostFiles = 128, kMostBytes = 4 * kMaxSharedBytes;
-constexpr long kXfs = 0x58465342;
+constexpr long kXfs = 0x58465342, kTimeToMapMs = 20;
 
 // Where stores into a mapping and write() meet in one page cache, and nobody on another machine has the file, too.
 bool one_page_cache(int fd) {
@@ -88,6 +90,7 @@ Result<SharedFiles::File*> SharedFiles::share(UniqueFd file, bool executable, ui
     fresh->handle = next_handle++, fresh->device = st.st_dev, fresh->inode = st.st_ino;
     fresh->fd = std::move(file), fresh->writable = writable;
     auto& added = *fresh;
+    watch(added);
     files_.emplace(added.handle, std::move(fresh));
     return &added;
 }
@@ -158,7 +161,48 @@ Status SharedFiles::on_changes(const SharedFrame& news) {
 
 void SharedFiles::on_done(const SharedDone& done) {
     // Another answer is on its way, with which the node will have it again.
-    if (auto f = find(done.handle); f && f->grants == done.grant) files_.erase(done.handle);
+    auto f = find(done.handle);
+    if (!f || f->grants != done.grant) return;
+    if (f->watch >= 0) inotify_rm_watch(events_.get(), f->watch);
+    files_.erase(done.handle);
+}
+
+// ---- what others do here ----
+
+void SharedFiles::watch(File& f) {
+    if (!events_) events_.reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    if (!opened_) opened_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    auto path = fmt::format("/proc/self/fd/{}", f.fd.get());
+    f.watch = inotify_add_watch(events_.get(), path.c_str(), IN_MODIFY | IN_OPEN);
+}
+
+void SharedFiles::on_events(Link& link) {
+    alignas(inotify_event) char events[4096];
+    bool changed = false, opened = false;
+    for (ssize_t n; (n = read(events_.get(), events, sizeof events)) > 0;)
+        for (ssize_t at = 0; at < n;) {
+            inotify_event event;
+            std::memcpy(&event, events + at, sizeof event);
+            at += static_cast<ssize_t>(sizeof event + event.len);
+            changed |= event.mask & IN_MODIFY;
+            if (!(event.mask & IN_OPEN)) continue;
+            for (auto& [handle, f] : files_)
+                if (f->watch == event.wd) f->opened = opened = true;
+        }
+    if (changed) tell(link);
+    itimerspec soon{}, left{};
+    soon.it_value.tv_nsec = kTimeToMapMs * 1'000'000;
+    // Once for many that open it one behind the other.
+    if (opened && timerfd_gettime(opened_.get(), &left) == 0 && !left.it_value.tv_sec && !left.it_value.tv_nsec)
+        timerfd_settime(opened_.get(), 0, &soon, nullptr);
+}
+
+void SharedFiles::look_at_opened(Link& link) {
+    uint64_t times;
+    (void)!read(opened_.get(), &times, sizeof times);
+    for (auto& [handle, f] : files_)
+        if (std::exchange(f->opened, false) && !f->over)
+            if (auto who = somebody_else_has(f->fd.get(), f->memory); !who.empty()) end(*f, link, who);
 }
 
 void SharedFiles::end(File& f, Link& link, const std::string& reason) {

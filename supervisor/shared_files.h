@@ -22,6 +22,8 @@ public:
         uint64_t number = 0;                     // frames sent of it
         uint32_t grants = 0;
         bool being_granted = false;              // the answer that has its content is about to leave
+        int watch = -1;                          // of inotify
+        bool opened = false;                     // by somebody, who may map it, since it was looked at
         bool over = false;                       // who has it mapped has been told to come home
         std::vector<uint64_t> changed_in;        // for each byte: the frame in which home last told of it
         ~File();
@@ -43,11 +45,21 @@ public:
     // msync of a file, or (0) of all. A result of the kernel's.
     int64_t sync(uint64_t handle, int flags) const;
 
+    // What happens to these files here while no answer is due: readable when one has been changed or opened (inotify),
+    // and some time after one was opened. -1: nothing to watch yet, or the kernel has no more of these.
+    int events() const { return events_.get(); }
+    int opened() const { return opened_.get(); }
+    void on_events(Link&);
+    // Who has opened it may have mapped it by now.
+    void look_at_opened(Link&);
+
     bool empty() const { return files_.empty(); }
     File* find(uint64_t handle);
     File* find(uint64_t device, uint64_t inode);
 
 private:
+    void watch(File&);
+    UniqueFd events_, opened_;
     std::map<uint64_t, std::unique_ptr<File>> files_;       // by handle
 };
 

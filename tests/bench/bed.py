@@ -64,16 +64,16 @@ def port_of(p):
 
 class Bed:
     """A node on one host, everything else on the other."""
-    def __init__(self, hosts, home_cpu=0, node_cpu=None, spin=None):
+    def __init__(self, hosts, home_cpu=0, node_cpu=None, spin=None, lanes="auto"):
         self.hosts, self.home_cpu, self.node_cpu = hosts, home_cpu, (1 % CPUS if node_cpu is None else node_cpu)
-        self.env = dict(os.environ)
+        self.lanes, self.env = lanes, dict(os.environ)
         if spin is not None:
             self.env["OMXSUP_SPIN_US"] = str(spin)
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
         node = self.stack.enter_context(running(self.hosts.command(2, self.node_cpu,
-            [OMXSUP, "node", "--listen", self.hosts.address + ":0", "--insecure", "--name", "bench"]), stdout=subprocess.PIPE, env=self.env))
+            [OMXSUP, "node", "--listen", self.hosts.address + ":0", "--insecure", "--name", "bench", "--lanes", self.lanes]), stdout=subprocess.PIPE, env=self.env))
         self.node = f"{self.hosts.address}:{port_of(node)}"
         server = self.stack.enter_context(running(self.hosts.command(2, self.node_cpu, [PINGPONG, "server", "0"]), stdout=subprocess.PIPE))
         self.pingpong_port = server.stdout.readline().decode().split()[-1]

@@ -52,6 +52,15 @@ static int forks_in_vain(void) {
     return 0;
 }
 
+// Answers what somebody else writes into the file.
+static int shares_a_file(const char *name) {
+    volatile unsigned char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(name, O_RDWR), 0);
+    SAY("mapped\n");
+    while (p[0] != 255) p[1] = p[0];
+    SAY("saw the end\n");
+    return 0;
+}
+
 // Each time it is told to: a while later, in which somebody may see to it that the page doesn't come.
 static int touches_a_big_file(void) {
     int fd = open("big", O_RDWR | O_CREAT, 0600);
@@ -80,6 +89,7 @@ int main(int argc, char **argv) {
     char c;
     pthread_t thread;
     if (argc > 1 && strcmp(argv[1], "touch") == 0) return touches_a_big_file();
+    if (argc > 2 && strcmp(argv[1], "share") == 0) return shares_a_file(argv[2]);
     if (argc > 1 && strcmp(argv[1], "fork") == 0) return forks_in_vain();
     signal(SIGUSR1, on_usr1);
     signal(SIGUSR2, on_usr2);
