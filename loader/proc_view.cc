@@ -30,8 +30,8 @@ struct Block {
 // "7f12…-7f13… r-xp …" and not "Rss: …".
 bool begins_block(std::string_view line) {
     auto first = line.substr(0, line.find_first_of("- :"));
-    return first.size() >= 8 && first.find_first_not_of("0123456789abcdef") == first.npos && first.size() < line.size() &&
-           line[first.size()] == '-';
+    bool hex = first.size() >= 8 && first.find_first_not_of("0123456789abcdef") == first.npos;
+    return hex && first.size() < line.size() && line[first.size()] == '-';
 }
 
 std::vector<Block> blocks_of(std::string_view text) {
@@ -114,7 +114,8 @@ std::string mappings_at_home(std::string_view node, const HomeView& view) {
     auto blocks = blocks_of(node), own = blocks_of(view.text);
     for (auto& b : blocks) {
         auto& e = b.entry;
-        if (e.inode && e.path.empty() && view.path_of) e.path = view.path_of(makedev(e.dev_major, e.dev_minor), e.inode);
+        bool unnamed = e.inode && e.path.empty() && view.path_of;
+        if (unnamed) e.path = view.path_of(makedev(e.dev_major, e.dev_minor), e.inode);
     }
     for (auto& b : own)
         if (is_kernels(b.entry)) blocks.push_back(b);
@@ -211,8 +212,8 @@ std::string_view words_for_state(char letter) {
     }
 }
 
-// A deputy waits for calls, a guest in a forwarded call for its worker: neither is what the process does. And what looks
-// like a tracer's doing is ours.
+// A deputy waits for calls, a guest in a forwarded call for its worker: neither is what the process does. And what
+// looks like a tracer's doing is ours.
 char state_at_home(char home, char node, const HomeView& view) {
     if (home == 'Z' || home == 'X') return home;
     if (view.stopped) return 'T';
@@ -244,8 +245,8 @@ std::string status_line(Rule rule, std::string_view home, std::string_view node,
         case Rule::state:
             return fmt::format("{}:\t{}", key, words_for_state(state_at_home(state_in(home), state_in(node), view)));
         case Rule::tracer:
-            if (number(value_of_line(home)) == static_cast<uint64_t>(view.supervisor)) return fmt::format("{}:\t0", key);
-            break;
+            if (number(value_of_line(home)) != static_cast<uint64_t>(view.supervisor)) break;
+            return fmt::format("{}:\t0", key);
     }
     return std::string(home);
 }

@@ -55,7 +55,7 @@ struct HomeView {
     bool self = false;                          // the thread that reads is the one that the file is about
     bool in_call = false;                       // home makes a call for it: what it waits for is home's to say
     bool stopped = false;                       // by job control
-    std::string call;                           // "0 0x3 0x7f…": that call as /proc/PID/syscall has it, without sp and pc
+    std::string call;                           // that call, "0 0x3 0x7f…", as /proc/PID/syscall has it
 };
 // Without `node`: of a process that is at home, or has no memory any more.
 std::string as_at_home(ProcFile, std::optional<std::string_view> node, const HomeView&);

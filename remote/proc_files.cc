@@ -68,9 +68,28 @@ Result<std::string> Worker::proc_text(Process& p, const ProcAsk& ask, ProcFile f
     return in_homes_terms(file, *text, maps ? *maps : "", view_of(p, ask.of_thread ? ask.task : HomeTid()));
 }
 
+// Of a big file that it maps a part is asked for that hasn't come yet: the answer waits for it.
+bool Worker::waits_for_content(uint64_t id, const ProcAsk& ask, Process& p) {
+    if (p.space->empty()) return false;
+    Bytes room(ask.write ? ask.data.size() : ask.bytes);
+    p.memory.through(ask.task);
+    p.memory.take_missing();
+    p.memory.read(GuestAddr(ask.offset), room);
+    auto missing = p.memory.take_missing();
+    if (!missing) return false;
+    auto again = std::make_shared<Bytes>(encode_frame(ask));
+    missing->file->want(missing->from, missing->end, [this, id, again](Status got) {
+        auto kept = ProcAsk::decode(View(*again));
+        if (got && kept) return on_proc_ask(id, *kept);
+        link_.send(FrameType::proc_told, id, ProcTold{.error = EIO, .written = 0, .data = {}});
+    });
+    return true;
+}
+
 void Worker::on_proc_ask(uint64_t id, const ProcAsk& ask) {
     auto file = proc_file(ask.file);
-    if (!file || (ask.write && is_text(*file))) return link_ended({"home asks for a file of /proc unknown here", EPROTO});
+    if (!file || (ask.write && is_text(*file)))
+        return link_ended({"home asks for a file of /proc unknown here", EPROTO});
     auto p = guests_.process(ask.pid);
     auto t = guests_.thread(ask.task);
     ProcTold told{.error = ESRCH, .written = 0, .data = {}};
@@ -78,6 +97,7 @@ void Worker::on_proc_ask(uint64_t id, const ProcAsk& ask) {
     Result<std::string> text("");
     if (p && t && t->process == p && !p->killed && p->stage == Process::Stage::running) {
         OMX_DEBUG("{}: /proc/{}/{} is read at home", ask.pid.value, ask.task.value, name(*file));
+        if (*file == ProcFile::mem && waits_for_content(id, ask, *p)) return;
         if (is_text(*file)) {
             text = proc_text(*p, ask, *file);
             if (text) told = {.error = 0, .written = 0, .data = std::as_bytes(std::span(*text))};

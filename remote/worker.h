@@ -299,6 +299,7 @@ private:
 
     // --- /proc ---
     void on_proc_ask(uint64_t id, const ProcAsk&);
+    bool waits_for_content(uint64_t id, const ProcAsk&, Process&);
     Result<std::string> proc_text(Process&, const ProcAsk&, ProcFile);
     NodeView view_of(Process&, HomeTid task);
 

@@ -90,6 +90,7 @@ bool may_run_directly(uint32_t nr, const CallArgs&) {
         case SYS_readv:
         case SYS_writev:
         case SYS_preadv:
+        case SYS_preadv2:
         case SYS_pwritev:
         case SYS_lseek:
         case SYS_fstat:

@@ -99,7 +99,8 @@ void Job::on_call(const CallOrigin& from, View body) {
     if (t->process->signals_on_their_way && place_of(head->nr, head->args).place != Place::life &&
         (may_block(head->nr, head->args) || head->nr == SYS_rt_sigprocmask))
         return answer_without_deputy(*head, from, {.result = -EINTR, .restart = kRestartAnyhow});
-    if (t->state == Thread::State::idle && !t->process->undo && !t->active_for_guest()) return start_call(*t, from, body);
+    bool free = t->state == Thread::State::idle && !t->active_for_guest();
+    if (free && !t->process->undo) return start_call(*t, from, body);
     if (t->waiting || t->active_for_guest())
         return link_lost({fmt::format("thread {} made two calls at once", head->tid.value)});
     if (may_keep(body.size()))

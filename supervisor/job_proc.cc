@@ -36,8 +36,9 @@ std::optional<uint64_t> offset_of(uint32_t nr, const CallArgs& args) {
         case SYS_pread64:
         case SYS_pwrite64:
         case SYS_preadv:
-        case SYS_pwritev:
             return args[3];
+        case SYS_preadv2:
+            return args[3] == ~uint64_t{0} ? std::nullopt : std::optional(args[3]);
         default:
             return std::nullopt;
     }
@@ -90,7 +91,8 @@ std::optional<ProcPath> Job::proc_file_away(int file) {
 // False: nothing has happened, it is a call like any other.
 bool Job::run_on_proc(Thread& t, const CallHead& head, const CallOrigin& from, View body, int file) {
     bool write = is_write(head.nr);
-    if (head.nr == SYS_lseek || head.nr == SYS_fstat || !link_up_) return false;
+    bool flagged = head.nr == SYS_preadv2 && head.args[5];         // which no file of /proc takes
+    if (head.nr == SYS_lseek || head.nr == SYS_fstat || flagged || !link_up_) return false;
     auto path = proc_file_away(file);
     if (!path || (write && is_text(path->file)) || (!write && path->file == ProcFile::clear_refs)) return false;
     ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
@@ -112,7 +114,8 @@ bool Job::run_on_proc(Thread& t, const CallHead& head, const CallOrigin& from, V
     uint64_t offset = t.active->proc->offset.value_or(static_cast<uint64_t>(lseek(file, 0, SEEK_CUR)));
     struct stat st{};
     fstat(file, &st);
-    if (is_text(path->file) && offset > 0 && proc_texts_.find(t.process->pid, static_cast<int>(head.args[0]), st.st_ino))
+    auto number = static_cast<int>(head.args[0]);
+    if (is_text(path->file) && offset > 0 && proc_texts_.find(t.process->pid, number, st.st_ino))
         return read_proc(t, std::nullopt), true;
     auto& made = t.active->call;
     if (!is_text(path->file)) ask.offset = offset, ask.bytes = static_cast<uint32_t>(room_for(made));

@@ -24,6 +24,9 @@ static void child(void) {
 int main(void) {
     page_of_each = mmap(NULL, kBig + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(page_of_each, "what the parent has");
+    int file = open("mapped", O_RDWR | O_CREAT, 0600);
+    pwrite(file, "in the file", 11, 1 << 20);
+    char *mapped = mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE, file, 0);
     pipe(to_child), pipe(from_child);
     pid_t pid = fork();
     if (pid == 0) child();
@@ -59,6 +62,10 @@ int main(void) {
     SAY("%.3s\n", text);
     TRY(pwrite(fd, "WHAT", 4, (off_t)page_of_each));
     TRY(pread(fd, text, 8, 8));
+    TRY(pread(fd, text, 12, (off_t)(mapped + (1 << 20))));
+    SAY("%s\n", text);
+    struct iovec untouched = {mapped + (1 << 20) - 4096, 4096}, into = {big, 4096};
+    TRY(process_vm_readv(pid, &into, 1, &untouched, 1, 0));
     strcpy(text, "that the PARENT gives");
     struct iovec give = {text + 9, 6}, take = {page_of_each + 9, 6};
     TRY(process_vm_writev(pid, &give, 1, &take, 1, 0));
