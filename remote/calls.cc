@@ -70,6 +70,10 @@ bool Worker::take_notification(Listener& l) {
         return true;
     }
     if (t->process->landing) has_landed(*t->process);
+    if (nr == OMX_LANE_LEAVE && t->process->lane.state == GuestLane::State::on) {
+        on_lane_exit(*t, n->id);
+        return true;
+    }
     if (t->process->homing) {                            // it begins anew at home
         l.answer(n->id, -abi::kErestartNoIntr);
         return true;
@@ -84,7 +88,6 @@ bool Worker::take_notification(Listener& l) {
 }
 
 void Worker::begin_call(Thread& t, uint64_t notification, uint32_t nr, const CallArgs& args) {
-    if (nr == OMX_LANE_LEAVE && t.process->lane.state == GuestLane::State::on) return on_lane_exit(t, notification);
     auto placement = place_of(nr, args);
     OMX_DEBUG("{}: {} {}", t.tid.value, call_name(nr), name(placement.place));
     if (nr == SYS_rt_sigsuspend && t.masked_args && GuestAddr(args[0]) == t.mask_address) {  // ours: become_sigsuspend

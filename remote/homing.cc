@@ -154,8 +154,13 @@ void Worker::join_homing(Process& parent, Process& child) {
         if (auto p = guests_.process(pid); p && p->homing) p->homing->with = all;
 }
 
-// Instead of going on from a stop. A signal that was to be delivered goes home with it.
+// Instead of going on from a stop. A signal that was to be delivered goes home with it. Whose call has left over a lane has
+// to hear its answer first: the island asks for the worker then.
 void Worker::rest(Thread& t, Resume how) {
+    if (t.process->lane.has_island && leave_island(t, false) == IslandMove::wait) {
+        tracee::request(PTRACE_CONT, t.tid);
+        return;
+    }
     siginfo_t info{};
     if (how.signal && tracee::signal_info(t.tid, info) && !is_fault(info)) t.undelivered.push_back({t.tid, info});
     t.at_rest = true;

@@ -261,8 +261,8 @@ std::optional<uint64_t> Worker::mask_to_be(Thread& t, const CallArgs& args) {
 
 // Our own PTRACE_INTERRUPT: for a freeze, or to make the kernel restart an interrupted call.
 void Worker::on_interrupted(Thread& t) {
-    if (t.process->homing) return rest(t, {});
     if (t.process->lane.has_island) on_lane_stop(t);
+    if (t.process->homing) return rest(t, {});
     if (t.lazy_mapping) return begin_lazy_mapping(t);
     if (auto mask = std::exchange(t.temporary_mask, std::nullopt); mask && signal_waits(t, *mask)) become_sigsuspend(t);
     resume(t);

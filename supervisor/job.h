@@ -206,7 +206,8 @@ private:
     static constexpr std::string_view kAsked = "it was asked to come home";
     void ask_home(Process&, std::string_view reason);
     void stay_like_parent(Process&);
-    void leave_calls(Process&);
+    enum class Leaving { all, of_lanes };
+    void leave_calls(Process&, Leaving);
     void leave_call(Thread&);
     using TimeLeft = DeputyThread::TimeLeft;
     static std::optional<TimeLeft> time_left_of(const ActiveCall&);

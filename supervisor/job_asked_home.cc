@@ -31,6 +31,7 @@ void Job::ask_home(Process& p, std::string_view reason) {
     p.wanted_home = true;
     if (!p.away || p.homecoming || p.ending || p.kill_sent || p.guest_gone || p.image_on_its_way || !link_up_) return;
     link_.send(FrameType::come, 0, ComeFrame{p.pid, std::string(reason)});
+    leave_calls(p, Leaving::of_lanes);
 }
 
 // Of a task that has begun at home: whoever made it may be wanted here, with all that it starts.
@@ -50,10 +51,12 @@ void Job::stay_like_parent(Process& child) {
     child.wanted_home = maker->wanted_home;
 }
 
-// Its memory is on the way: what its threads wait for here they wait for in their own name, and the blob can go.
-void Job::leave_calls(Process& p) {
+// Its memory is on the way: what its threads wait for here they wait for in their own name, and the blob can go. Of a call
+// that came over a lane the guest hears nothing but the answer, so that is left before.
+void Job::leave_calls(Process& p, Leaving which) {
     for (auto& [tid, t] : p.threads) {
         if (t->state != Thread::State::calling || !t->active_for_guest()) continue;
+        if (which == Leaving::of_lanes && !t->active->from.lane) continue;
         if (!begins_again_unseen(t->active->call.nr, t->active->call.guest)) continue;
         t->asked_to_leave_call = true;
         tracee::interrupt(tid);

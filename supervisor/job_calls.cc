@@ -240,8 +240,10 @@ void Job::start_plain_call(Thread& t, const CallHead& head, const CallOrigin& fr
     if (wait_inline(t, patience_us)) {
         stats_.run_inline++;
         collect(t);
-    } else
-        stats_.run_async++;
+        return;
+    }
+    stats_.run_async++;
+    if (t.process->wanted_home) leave_calls(*t.process, Leaving::of_lanes);
 }
 
 // ---- slots ----

@@ -94,7 +94,7 @@ void Job::on_homecoming(const HomecomingFrame& frame) {
     if (!image) return link_lost(image.error());
     h.image = std::move(*image);
     if (h.image->pid != p->pid) return link_lost({"the node sent another process's image home"});
-    if (p->wanted_home) leave_calls(*p);
+    if (p->wanted_home) leave_calls(*p, Leaving::all);
     note_sleeps(*p);
     note_borrowed(h);
     make_room(*p);

@@ -227,7 +227,7 @@ def case_supervisor_killed_in_the_middle(ctx):
 
 def case_calls_that_bring_a_guest_home(ctx):
     """It goes on there, traced, with the reason in --stats, and nothing of it stays on the node."""
-    code = ("import mmap, os, sys; open('f', 'wb').write(b'x' * 4096)\n"
+    code = ("import mmap, os, sys; open('f', 'wb').write(b'x' * (1 << 20))\n"
             "f = open('f', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[0:1] = b'y'\n"
             "print(open('f').read(2), flush=True); sys.stdin.read(); print(len(open('/proc/self/maps').read()) > 0)")
     node = ctx.stage.node()

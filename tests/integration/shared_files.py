@@ -1,6 +1,5 @@
 """Cases of files that a guest has mapped shared and that somebody outside of its job reads, writes, or maps, too."""
 import json
-import mmap
 import os
 
 from context import FAR_MODES, read_line, wait_until
@@ -58,13 +57,20 @@ def case_shared_file_mapped_by_others(ctx):
         for before in True, False:
             path = fresh_file(ctx)
             process = None if before else maps_shared(ctx, mode, path)
-            with open(path, "r+b") as file, mmap.mmap(file.fileno(), 4096) as memory:
-                process = process or maps_shared(ctx, mode, path)
+            other = ctx.start([ctx.guest("outsider"), "share", path])           # natively: it does as the guest does
+            says(ctx, other, mode, b"mapped\n")
+            process = process or maps_shared(ctx, mode, path)
+            wait_until(ctx, lambda: "memfd:" not in open(f"/proc/{process.pid}/maps").read(),
+                       f"{mode}, {before}: the guest doesn't come home")
+            with open(path, "r+b", buffering=0) as file:
                 for turn in 1, 2, 3, 4, 5, 255:
-                    memory[0] = turn
+                    os.pwrite(file.fileno(), bytes([turn]), 0)
                     if turn < 255:
-                        wait_until(ctx, lambda: memory[1] == turn, f"{mode}, {before}: no answer in turn {turn}")
+                        wait_until(ctx, lambda: os.pread(file.fileno(), 1, 1) == bytes([turn]),
+                                   f"{mode}, {before}: no answer in turn {turn}")
             says(ctx, process, mode, b"saw the end\n")
+            says(ctx, other, mode, b"saw the end\n")
+            ctx.end(other, b"")
             where = ended(ctx, process, mode)
-            why = f"a file that process {os.getpid()} has mapped shared, too, can't be on two machines at once"
+            why = f"a file that process {other.pid} has mapped shared, too, can't be on two machines at once"
             ctx.expect(any(place == "came home" and why in reason for place, reason in where), f"{mode}: {where}")
