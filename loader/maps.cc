@@ -54,7 +54,8 @@ uint32_t traits_of(std::string_view flags) {
     constexpr std::pair<std::string_view, uint32_t> names[] = {
         {"dc", trait::dont_fork}, {"wf", trait::wipe_on_fork}, {"hg", trait::huge_pages}, {"nh", trait::no_huge_pages},
         {"mg", trait::mergeable}, {"dd", trait::dont_dump}, {"lo", trait::locked}, {"lf", trait::locked_on_fault},
-        {"gd", trait::grows_down}, {"nr", trait::no_reserve}, {"sr", trait::sequential}, {"rr", trait::random}};
+        {"gd", trait::grows_down}, {"nr", trait::no_reserve}, {"sr", trait::sequential}, {"rr", trait::random},
+        {"sl", trait::sealed}};
     uint32_t traits = 0;
     for (TextScan s(flags); !s.rest().empty(); s.skip(' ')) {
         auto word = s.word();

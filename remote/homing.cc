@@ -162,6 +162,7 @@ void Worker::rest(Thread& t, Resume how) {
         return;
     }
     siginfo_t info{};
+    begin_again_what_never_began(t);
     if (how.signal && tracee::signal_info(t.tid, info) && !is_fault(info)) t.undelivered.push_back({t.tid, info});
     t.at_rest = true;
     OMX_DEBUG("{}: at rest", t.tid.value);

@@ -2,7 +2,9 @@
 // again. Its memory: the deputy maps everything itself, by operations in its slots; contents are written by the
 // supervisor as a debugger does. Its threads: job_threads_home.cc.
 #include <linux/prctl.h>
+#include <dirent.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -120,9 +122,12 @@ void Job::on_pages(const PagesFrame& pages) {
     go_on_when_due(*p);
 }
 
-// The node's clock may have run a little faster than ours since the job began, and no clock goes back.
+// The node's clock may have run a little faster than ours since the job began, and no clock goes back, the coarse ones
+// included, which are some milliseconds behind.
 void Job::go_on_when_due(Process& p) {
-    int64_t early = p.homecoming->monotonic - home_clocks(0).monotonic;
+    timespec shown{};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &shown);
+    int64_t early = p.homecoming->monotonic - (shown.tv_sec * kSecond + shown.tv_nsec);
     if (early <= 0 || early > kLongestHold) return memory_is_whole(p);
     if (!home_timer_) {
         home_timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
@@ -257,16 +262,46 @@ Result<int> Job::file_for(Process& p, const FileKey& key, uint64_t bytes) {
     return memory.get();
 }
 
+namespace {
+bool mapped_shared(const Image& image, uint32_t file) {
+    return std::ranges::any_of(image.regions, [&](auto& g) {
+        bool shared = g.kind == RegionKind::shared_anonymous || g.kind == RegionKind::shared_file;
+        return shared && g.file == static_cast<int32_t>(file);
+    });
+}
+
+// Its table may be full, of what is the program's own. False: then of what it has mapped privately the pages travel.
+bool make_room_for_descriptors(const DeputyProcess& p, rlimit& before) {
+    pid_t pid = p.pid.value;
+    if (prlimit(pid, RLIMIT_NOFILE, nullptr, &before) < 0) return false;
+    constexpr rlim_t wanted = kFilesPerPost + 3;
+    auto hard = before.rlim_max == RLIM_INFINITY ? before.rlim_max : before.rlim_max + wanted;
+    rlimit more{hard, hard}, most{before.rlim_max, before.rlim_max};
+    // To raise the hard one takes a privilege.
+    if (prlimit(pid, RLIMIT_NOFILE, &more, nullptr) == 0) return true;
+    prlimit(pid, RLIMIT_NOFILE, &most, nullptr);
+    size_t open = 0;
+    if (auto names = opendir(fmt::format("/proc/{}/fd", pid).c_str())) {
+        while (readdir(names)) open++;                     // with . and ..
+        closedir(names);
+    }
+    return before.rlim_max - std::min(before.rlim_max, rlim_t{open}) >= wanted;
+}
+}  // namespace
+
 // Descriptors reach the deputy over a socket pair of its own: that needs no right but ptrace's and no path.
 Status Job::plan_files(Process& p) {
     auto& h = *p.homecoming;
     FilesToHand files;
+    rlimit before{};
+    bool room = make_room_for_descriptors(p, before);
     for (uint32_t i = 0; i < h.image->files.size(); i++) {
         uint64_t bytes = 0;
         for (auto& g : h.image->regions)
             if (g.file == static_cast<int32_t>(i)) bytes = std::max(bytes, g.file_offset + (g.end - g.start));
         auto fd = file_for(p, h.image->files[i], bytes);
         if (!fd) return std::unexpected(fd.error());
+        if (!room && !mapped_shared(*h.image, i)) *fd = -1;
         if (*fd >= 0) files.emplace_back(i, *fd);
         else h.whole.push_back(i);
     }
@@ -275,7 +310,11 @@ Status Job::plan_files(Process& p) {
         if (g.file >= 0 && std::ranges::find(h.whole, static_cast<uint32_t>(g.file)) != h.whole.end())
             whole.push_back(map_op(g, -1));
     plan_ops(h, std::move(whole));
-    if (files.empty()) return {};
+    auto as_before = [&p, before] {
+        prlimit(p.pid.value, RLIMIT_NOFILE, &before, nullptr);
+        return Ops{};
+    };
+    if (files.empty()) return as_before(), Status{};
     auto& lead = *thread(h.lead);
     h.work.push_back([this, &lead] {
         int none[2] = {-1, -1};
@@ -290,6 +329,7 @@ Status Job::plan_files(Process& p) {
         h.work.push_back([this, &p, some] { return map_files(p, some); });
     }
     h.work.push_back([&h] { return Ops{op(SYS_close, {arg(h.files_at)})}; });
+    h.work.push_back(as_before);
     return {};
 }
 

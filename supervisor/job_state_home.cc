@@ -12,6 +12,7 @@ namespace omx {
 
 namespace {
 using Ops = std::vector<SlotOp>;
+constexpr uint32_t kMseal = 462;                                 // Linux 6.10
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
 
 timespec to_timespec(uint64_t ns) {
@@ -44,6 +45,9 @@ void Job::plan_traits(Process& p) {
     // What is mapped for a moment by the deputy itself is locked, too.
     if (uint64_t future = h.image->locks_future & (MCL_FUTURE | MCL_ONFAULT); future & MCL_FUTURE)
         ops.push_back(op(SYS_mlockall, {future}, OMX_OP_MAY_FAIL));
+    // Behind everything else: no mapping of it can be changed from then on.
+    for (auto& g : h.image->regions)
+        if (g.traits & trait::sealed) ops.push_back(op(kMseal, {g.start, g.end - g.start, 0}, OMX_OP_MAY_FAIL));
     plan_ops(h, std::move(ops));
 }
 
