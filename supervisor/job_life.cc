@@ -302,7 +302,7 @@ bool Job::on_blob_trap(Thread& t) {
         t.blocked_for_call = 0;
         note_trap(t);
         if (!mend_trap(t, regs)) return true;
-        if (std::exchange(t.going_home, false)) return leave_blob(t), true;
+        if (std::exchange(t.going_home, false) && !met_signals(t)) return leave_blob(t), true;
         tracee::resume(t.tid);
         collect(t);
     } else if (regs.rip == blob_address(omx_blob_made_memfd)) {

@@ -176,6 +176,11 @@ void Job::go_back(Thread& t) {
     post_ours(t, ops);
 }
 
+// Between being posted its last operations, the first of which blocks everything, and making them it may have met more.
+bool Job::met_signals(const Thread& t) {
+    return std::ranges::any_of(t.process->homecoming->signals, [&](auto& signal) { return signal.tid == t.tid; });
+}
+
 // At the stop behind its last operations: everything else of the thread is set here, and it goes on as itself.
 void Job::leave_blob(Thread& t) {
     auto& p = *t.process;
