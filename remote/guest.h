@@ -80,7 +80,7 @@ struct GuestThread {
     std::deque<PendingSignal> held_back;         // signals that came while its call was on its lane
     std::optional<CallArgs> masked_args;         // its arguments before it was turned into rt_sigsuspend
     uint64_t mask = 0, mask_at_home = 0;         // blocked signals here, and as home was told
-    bool restart_is_ours = false;                // we answered its call with a restart class
+    bool restart_is_ours = false;                // that it ends with -ERESTARTSYS was our answer: its call had begun
     bool entering_handler = false;               // on a step into one: its mask is to be seen
     // Of its last poll: when its time is up, and whether it was interrupted and no handler has run since.
     std::chrono::steady_clock::time_point wait_until{};

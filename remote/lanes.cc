@@ -323,7 +323,7 @@ void Worker::finish_lane_exit(Thread& t) {
         return;
     if (lane.restart == abi::kErestartBlock) lane.restart = abi::kErestartNoHand;
     regs = lane.restart ? interrupted_call(regs, lane, frame) : behind_call(regs, lane, &frame, lane.result);
-    t.restart_is_ours = lane.restart != 0;
+    t.restart_is_ours = lane.restart == abi::kErestartSys;
     tracee::set_registers(t.tid, regs);
 }
 

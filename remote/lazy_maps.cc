@@ -196,7 +196,7 @@ void Worker::wait_for_content(Thread& t, uint64_t notification, const ProcessMem
 
 void Worker::begin_again(Thread& t, uint64_t notification) {
     if (!notification) return rerun_held_call(t);
-    t.goes_on_waiting = t.restart_is_ours = true;
+    t.goes_on_waiting = true;
     tracee::interrupt(t.tid);
     t.process->listener->answer(notification, -abi::kErestartNoIntr);
 }

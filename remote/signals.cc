@@ -274,7 +274,8 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
     // 516 would make the kernel resume a restart block that this thread never had. Its meaning is EINTR if a handler
     // runs, else go on waiting: 514 says that too, and put_in_time_left for how long.
     if (restart_class == abi::kErestartBlock) restart_class = abi::kErestartNoHand;
-    t.goes_on_waiting = t.restart_is_ours = true;
+    t.goes_on_waiting = true;
+    t.restart_is_ours = restart_class == abi::kErestartSys;
     t.temporary_mask = temporary_mask(t, call);
     tracee::interrupt(t.tid);
     t.process->listener->answer(call.notification, -restart_class);

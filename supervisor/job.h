@@ -143,7 +143,6 @@ private:
     void on_own_signals();
     bool on_children();                       // true if there was any news
     void on_stop(HomeTid, int status);
-    static bool is_int3(HomeTid);
     void on_event_stop(HomeTid, int status);
     void on_clone_event(HomeTid);
     void on_exit_event(HomeTid);

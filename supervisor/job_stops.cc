@@ -28,11 +28,11 @@ void Job::on_own_signals() {
     on_children();
 }
 
+namespace {
 // And not a SIGTRAP that somebody has sent while it stood at one.
-bool Job::is_int3(HomeTid tid) {
-    siginfo_t info{};
-    return tracee::signal_info(tid, info) && info.si_code == SI_KERNEL;
-}
+bool is_int3(const siginfo_t& info) { return info.si_signo == SIGTRAP && info.si_code == SI_KERNEL; }
+bool is_at_its_exit(const siginfo_t& info) { return info.si_code == (SIGTRAP | PTRACE_EVENT_EXIT << 8); }
+}  // namespace
 
 void Job::on_stop(HomeTid tid, int status) {
     int signal = WSTOPSIG(status);
@@ -55,8 +55,12 @@ void Job::on_stop(HomeTid tid, int status) {
         tracee::resume(tid, signal == SIGTRAP ? 0 : signal);
         return;
     }
+    // Killed out of a stop that we are told of only now, by another thread's exec say: what it was for can't be asked any
+    // more. It stands at its exit by now, or will, and we shall be told of that.
+    siginfo_t info{};
+    if (!tracee::signal_info(tid, info) || is_at_its_exit(info)) return;
     bool in_blob = t->process->away || t->process->homecoming;
-    if (signal == SIGTRAP && in_blob && is_int3(tid) && on_blob_trap(*t)) return;
+    if (in_blob && is_int3(info) && on_blob_trap(*t)) return;
     if (signal == tracee::kSyscallStop) {
         if (t->process->fresh) return on_first_call(*t->process);
         if (t->process->borrowed) return on_borrowers_call(*t);
