@@ -306,8 +306,8 @@ def case_listening_beyond_loopback_needs_a_word(ctx):
 def run(options, name, user, stage):
     ctx = Context(options, user, stage)
     function = "case_" + name
-    for module in ("cases", "big_files", "failures", "other_cpus", "programs", "scheduling", "shared_files", "terminals",
-                   "wire"):
+    for module in ("cases", "big_files", "failures", "other_cpus", "programs", "scheduling", "shared_files", "storms",
+                   "terminals", "wire"):
         case = getattr(importlib.import_module(module), function, None)
         if case:
             return ctx.complaints + (case(ctx) or [])
