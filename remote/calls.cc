@@ -34,20 +34,35 @@ std::string describe(uint32_t nr, const CallArgs& args) {
 }  // namespace
 
 void Worker::on_listener(Listener& l) {
-    if (take_notification(l)) return spin_for_reply();
+    if (take_notification(l)) return;
     // The last task under it is on its way out and will be reaped soon. Until then a listener never stops being
     // readable, and looking at it again and again would keep just that task from its CPU.
     if (l.over()) loop_.unwatch_readable(l.fd());
 }
 
-// While calls come in bursts home's answer is nearer than a sleep is short. With several guests' calls on their way
-// there is always something to be done: the loop does it.
-void Worker::spin_for_reply() {
-    while (calls_on_the_way_ == 1 && !ended_) {
+// While calls come in bursts home's answer is nearer than a sleep is short. With several guests' calls on their way there
+// is always something to be done: the loop does it, and is asked now and then, for others make calls meanwhile. Calls that
+// wait for something (a pipe's data, a child's end) don't count.
+Status Worker::spin_for_reply() {
+    constexpr unsigned kLooksPerTurn = 16;
+    Status fine;
+    while (fine && !ended_ && calls_on_the_way_ - long_calls_ == 1) {
         auto frames = link_.counters().frames_in;
-        auto ready = [&] { on_link(); return ended_ || link_.counters().frames_in != frames; };
-        if (!spinner_.wait(ready)) return;
+        auto news = [&] {
+            if (++looks_ % kLooksPerTurn == 0) {
+                auto ran = loop_.run_once(0);
+                if (!ran) fine = std::unexpected(ran.error());
+                if (!ran || *ran) return true;
+            }
+            on_link();
+            return ended_ || link_.counters().frames_in != frames;
+        };
+        if (spinner_.wait(news)) continue;
+        auto t = guests_.thread(last_caller_);
+        if (!t || !t->call.id || std::exchange(t->call.is_long, true)) break;
+        long_calls_++;
     }
+    return fine;
 }
 
 // False: nothing was to be taken.
@@ -175,6 +190,7 @@ bool Worker::forward(Thread& t, uint64_t notification, uint32_t nr, const CallAr
     tell_shared(nr);
     t.call = {.id = call_id(++last_call_, t.tid), .notification = notification, .nr = nr, .both = both, .args = args};
     calls_on_the_way_++;
+    last_caller_ = t.tid;
     if (nr != SYS_clock_gettime) t.process->cpu.calls++;
     t.wanted_limit = wanted_limit(t, nr, args);
     link_.send(FrameType::call, t.call.id, View(scratch_));
@@ -207,6 +223,7 @@ void Worker::on_reply(uint64_t id, View body) {
 
 void Worker::call_over(Thread& t) {
     if (t.call.id) calls_on_the_way_--;
+    if (t.call.is_long) long_calls_--;
     t.call = {};
 }
 

@@ -29,6 +29,7 @@ struct GuestCall {
     uint32_t nr = 0;
     bool both = false;                 // the node's kernel runs it too when home's has
     CallArgs args{};
+    bool is_long = false;              // its answer hasn't come while we looked for it
 };
 
 // How a stopped thread is to go on.

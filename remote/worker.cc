@@ -25,8 +25,14 @@ Status Worker::run() {
     on_link();                                       // what came together with the hello makes nothing readable
     while (!ended_) {
         send_pages();
+        bool waits_for_home = calls_on_the_way_ > 0;
+        auto frames = link_.counters().frames_in;
+        auto idle_since = Spinner::Clock::now();
         auto turn = loop_.run_once();
         if (!turn) return std::unexpected(turn.error());
+        if (waits_for_home && link_.counters().frames_in != frames)
+            spinner_.slept(Spinner::Clock::now() - idle_since);
+        OMX_TRY(spin_for_reply());
     }
     end_everything();
     if (ended_->code == ECONNRESET) return {};

@@ -70,7 +70,7 @@ private:
 
     // --- calls ---
     void on_listener(Listener&);
-    void spin_for_reply();
+    Status spin_for_reply();
     void call_over(Thread&);
     bool take_notification(Listener&);
     void begin_call(Thread&, uint64_t notification, uint32_t nr, const CallArgs&);
@@ -331,7 +331,9 @@ private:
     std::unordered_map<HomePid, EndedUse> ended_use_;            // until somebody has waited for them, or they are back
     UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at
     uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
-    uint64_t calls_on_the_way_ = 0;
+    uint64_t calls_on_the_way_ = 0, long_calls_ = 0;             // the latter among the former
+    HomeTid last_caller_;
+    unsigned looks_ = 0;
     std::optional<Error> ended_;
     Spinner spinner_;
     UniqueFd island_code_, island_news_;                         // mapped by every guest

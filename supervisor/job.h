@@ -247,6 +247,7 @@ private:
     bool sleeps_on(Thread&, ThreadState&);
     void go_back(Thread&);
     static bool met_signals(const Thread&);
+    bool put_traps_back(Thread&);
     void leave_blob(Thread&);
     bool take_blob_away(Thread&);
 

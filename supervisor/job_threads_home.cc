@@ -152,7 +152,7 @@ void Job::go_back(Thread& t) {
     auto queue = [&](std::vector<PendingSignal>& from) {
         std::erase_if(from, [&](auto& signal) {
             bool mine = signal.tid == t.tid || (t.tid == h.lead && signal.tid == HomeTid());
-            if (!mine || signals == kSignalsPerPost) return false;
+            if (!mine || signals == kSignalsPerPost || signal.info.si_signo == SIGTRAP) return false;
             data.signals[signals] = signal.info;
             auto info = place(offsetof(decltype(data), signals) + signals++ * sizeof(siginfo_t));
             auto number = static_cast<uint64_t>(signal.info.si_signo);
@@ -178,7 +178,29 @@ void Job::go_back(Thread& t) {
 
 // Between being posted its last operations, the first of which blocks everything, and making them it may have met more.
 bool Job::met_signals(const Thread& t) {
-    return std::ranges::any_of(t.process->homecoming->signals, [&](auto& signal) { return signal.tid == t.tid; });
+    auto met = [&](auto& signal) { return signal.tid == t.tid && signal.info.si_signo != SIGTRAP; };
+    return std::ranges::any_of(t.process->homecoming->signals, met);
+}
+
+// The deputy's operations end by an int3, so that they don't block SIGTRAP, which would come at once and not wait for the
+// program. So those that are pending are put back by calls of its own when everything is blocked. False: see make_call.
+bool Job::put_traps_back(Thread& t) {
+    auto& h = *t.process->homecoming;
+    auto offset = tracee::syscall_offset_in_vdso();
+    for (auto from : {&h.image->pending, &h.signals})
+        for (auto& signal : *from) {
+            bool mine = signal.tid == t.tid || (t.tid == h.lead && signal.tid == HomeTid());
+            user_regs_struct regs;
+            if (!mine || signal.info.si_signo != SIGTRAP || !offset || !tracee::registers(t.tid, regs)) continue;
+            auto info = own_data(t, &signal.info, sizeof signal.info);
+            auto pid = static_cast<uint64_t>(t.process->pid.value), tid = static_cast<uint64_t>(t.tid.value);
+            regs.rip = h.vdso_at + *offset, regs.orig_rax = ~uint64_t{0};
+            regs.rdi = pid, regs.rsi = SIGTRAP, regs.rdx = info, regs.rax = SYS_rt_sigqueueinfo;
+            if (signal.tid != HomeTid())
+                regs.rsi = tid, regs.rdx = SIGTRAP, regs.r10 = info, regs.rax = SYS_rt_tgsigqueueinfo;
+            if (!make_call(t.tid, regs)) return false;
+        }
+    return true;
 }
 
 // At the stop behind its last operations: everything else of the thread is set here, and it goes on as itself.
@@ -193,6 +215,7 @@ void Job::leave_blob(Thread& t) {
     });
     auto tid = t.tid;
     tracee::set_signal_mask(tid, ~uint64_t{0});
+    if (!put_traps_back(t)) return;
     // Its other threads run already: one may execute another program at any moment, or end the process.
     if (last && !take_blob_away(t)) return;
     // A stop at a call's end would not do: the kernel restarts what was interrupted only where it looks at signals.
