@@ -59,7 +59,7 @@ Placement place_clone(const CallArgs& args) {
     constexpr uint64_t kHarmless = CSIGNAL | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID
                                    | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_UNTRACED | CLONE_CLEAR_SIGHAND;
     constexpr uint64_t kOfProcesses = CLONE_VM | CLONE_VFORK | CLONE_FS | CLONE_FILES | CLONE_PARENT | CLONE_SYSVSEM
-                                      | CLONE_IO | CLONE_SIGHAND;
+                                      | CLONE_IO | CLONE_SIGHAND | CLONE_PIDFD;
     constexpr Placement life{Place::life, "deputy and guest get a new thread or child each, with one number"};
     uint64_t flags = args[0] & ~kHarmless;
     if (flags & (kNewNamespaces & ~uint64_t{CSIGNAL}))

@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kMaxAttempts = 5;
 constexpr uint64_t kRedZoneBytes = 128, kCloneArgsOldestBytes = 64;
-// Never natively: they would hide the child from us, or are asked of home.
-constexpr uint64_t kStripped = CLONE_UNTRACED | CLONE_PTRACE;
+// Never natively: they would hide the child from us, or are asked of home, as its descriptor is.
+constexpr uint64_t kStripped = CLONE_UNTRACED | CLONE_PTRACE | CLONE_PIDFD;
 
 bool get_mask(HomeTid tid, uint64_t& mask) { return ptrace(PTRACE_GETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
 bool set_mask(HomeTid tid, uint64_t mask) { return ptrace(PTRACE_SETSIGMASK, tid.value, sizeof mask, &mask) == 0; }
@@ -70,12 +70,21 @@ std::optional<Worker::Clone> Worker::read_clone(Thread& t) {
     return c;
 }
 
+// What the kernel says of the place where the child's descriptor is to be told; 0: fine.
+int Worker::cannot_tell_pidfd(Thread& t, const abi::CloneArgs& args) {
+    if (!(args.flags & CLONE_PIDFD)) return 0;
+    if ((args.flags & CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid) return EINVAL;
+    t.process->memory.through(t.tid);
+    return t.process->memory.writable(GuestAddr(args.pidfd), sizeof(int32_t)) == sizeof(int32_t) ? 0 : EFAULT;
+}
+
 void Worker::request_clone(Thread& t) {
     auto c = read_clone(t);
     if (!c) return;
     CallArgs asked{c->flags};
     auto placement = place_of(SYS_clone, asked);
     if (placement.place != Place::life) return go_home_for(t, 0, SYS_clone, asked, placement.why);
+    if (int error = cannot_tell_pidfd(t, c->args)) return skip_held_call(t, -error);
     if (c->args.set_tid_size)
         return go_home_for(t, 0, SYS_clone, asked, "set_tid chooses a number that home must agree with");
     if (clone_ && clone_->caller == t.tid) return run_clone(t);          // it was interrupted before it began
@@ -106,6 +115,11 @@ void Worker::on_clone_reply(Thread& t, const Reply& reply) {
         return clone_over();
     }
     clone_->number = HomeTid(static_cast<pid_t>(reply.head.result));
+    if (clone_->flags & CLONE_PIDFD) {
+        Reader r(reply.attachment);
+        clone_->pidfd = r.get<int32_t>();
+        if (!r.finished()) return link_ended({"home's answer to a clone lacks the child's descriptor", EPROTO});
+    }
     run_clone(t);
 }
 
@@ -204,6 +218,10 @@ void Worker::finish_clone_if_ready() {
     if (tracee::registers(c.caller, regs)) {
         tracee::restore_arguments(regs, caller->at_stop);
         tracee::set_registers(c.caller, regs);
+    }
+    if (c.args.flags & CLONE_PIDFD) {                  // a child with a copy of the memory doesn't get to see it
+        parent.memory.through(c.caller);
+        parent.memory.write(GuestAddr(c.args.pidfd), std::as_bytes(std::span(&c.pidfd, 1)));
     }
     set_mask(c.number, c.mask);
     set_mask(c.caller, c.mask);

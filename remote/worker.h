@@ -210,12 +210,14 @@ private:
         bool is_thread = false;
         abi::CloneArgs args{};           // whichever call it was
         HomeTid number;                  // that home gave; 0: no reply yet
+        int32_t pidfd = -1;              // CLONE_PIDFD's
         bool running = false;            // the node's kernel is at it
         bool waits_for_number = false;   // a guest that is about to end still has it
         uint64_t mask = 0;               // of the caller
         HomeTid event_child, stopped_child;
         int attempts = 0;
     };
+    static int cannot_tell_pidfd(Thread&, const abi::CloneArgs&);
     void request_clone(Thread&);
     static int read_clone_args(Thread&, abi::CloneArgs&);
     std::optional<Clone> read_clone(Thread&);

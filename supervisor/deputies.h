@@ -66,6 +66,7 @@ struct DeputyThread {
     std::optional<ActiveCall> active;
     std::optional<std::pair<CallOrigin, Bytes>> waiting;  // a call that came before the thread was ready
     HomeTid made_by;                                       // whose clone waits until it is ready
+    int32_t pidfd_of_child = -1;                           // that its last clone has opened
     bool changes_descriptors = false;                      // what it was posted may: see KnownDescriptors
     std::optional<ReplyHead> held_reply;                   // of a call that sent a signal: see answer_senders
     std::optional<uint64_t> new_mask;                      // of its guest, to be set before the next call

@@ -122,7 +122,9 @@ private:
     static bool make_room_for_memfd(Thread&, user_regs_struct);
     void thread_ready(Thread&);
     void finish_clone_if_ready(Thread& parent);
-    static std::vector<SlotOp> clone_ops(const CallHead&, ActiveCall&, SlotMemory&);
+    struct ProcessClone;
+    static SlotOp process_clone_op(Thread&, uint64_t flags);
+    static std::vector<SlotOp> clone_ops(Thread&, const CallHead&, ActiveCall&);
 
     // --- programs that stay at home ---
     void stay_home(Process&, Judgement);

@@ -1,6 +1,6 @@
 // How deputies come to be: a process that has just exec'ed is captured and emptied; a deputy's clone makes another.
 #include <fcntl.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -161,15 +161,28 @@ std::vector<SlotOp> Job::emptying(const Image& image) {
 
 // ---- clone ----
 
-std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, SlotMemory& slots) {
+// What a clone of a process takes and gives at home. Its descriptor is the deputy's, the number is told with the reply.
+struct Job::ProcessClone {
+    clone_args args{};                           // for flags that clone(2) doesn't have
+    int32_t pidfd = -1;
+};
+
+SlotOp Job::process_clone_op(Thread& t, uint64_t flags) {
+    // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
+    constexpr uint64_t at_home = CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO
+                                 | CLONE_SIGHAND | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    uint64_t kept = flags & (flags & CLONE_PIDFD ? at_home | CLONE_DETACHED : at_home);     // refused together
+    uint64_t pidfd = own_place(t) + offsetof(ProcessClone, pidfd);
+    ProcessClone data{.args = {.flags = kept & ~uint64_t{CSIGNAL}, .pidfd = pidfd, .exit_signal = kept & CSIGNAL}};
+    uint64_t at = own_data(t, &data, sizeof data);
+    if (kept & CLONE_CLEAR_SIGHAND) return op(SYS_clone3, {at, sizeof data.args}, OMX_OP_NEW_PROCESS);
+    return op(SYS_clone, {kept, 0, pidfd}, OMX_OP_NEW_PROCESS);
+}
+
+std::vector<SlotOp> Job::clone_ops(Thread& t, const CallHead& head, ActiveCall& active) {
     uint64_t flags = head.args[0];
-    if (!(flags & CLONE_THREAD)) {
-        // The home half is always forked without shared memory (F9): what the guests share, they share on the node.
-        constexpr uint64_t at_home = CSIGNAL | CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_IO
-                                     | CLONE_SIGHAND;
-        uint64_t kept = flags & at_home;
-        return {op(SYS_clone, {kept}, OMX_OP_NEW_PROCESS)};
-    }
+    if (!(flags & CLONE_THREAD)) return {process_clone_op(t, flags)};
+    auto& slots = *t.process->slots;
     active.child_slot = slots.take_slot();
     if (!active.child_slot) return {};
     auto ops = slots.growth_for(*active.child_slot);
@@ -184,7 +197,7 @@ std::vector<SlotOp> Job::clone_ops(const CallHead& head, ActiveCall& active, Slo
 void Job::start_clone(Thread& t, const CallHead& head, const CallOrigin& from) {
     ActiveCall active{.from = from, .since = std::chrono::steady_clock::now()};
     active.call = {.tid = t.tid, .nr = head.nr, .guest = head.args};
-    auto ops = clone_ops(head, active, *t.process->slots);
+    auto ops = clone_ops(t, head, active);
     if (ops.empty()) return answer_without_deputy(head, from, {.result = -EAGAIN});
     if (setup_.trace_file) active.text = fmt::format("clone({:#x})", head.args[0]);
     t.active = std::move(active);
@@ -285,7 +298,14 @@ void Job::finish_clone_if_ready(Thread& parent) {
     } else if (parent.active->child_slot) {
         parent.process->slots->give_back(*parent.active->child_slot);
     }
-    reply(parent, {result, 0});
+    Bytes attachment;
+    parent.pidfd_of_child = -1;
+    if (result > 0 && parent.active->call.guest[0] & CLONE_PIDFD) {
+        auto from = in_slot(parent, own_place(parent) + offsetof(ProcessClone, pidfd), sizeof(int32_t));
+        std::memcpy(&parent.pidfd_of_child, from, sizeof(int32_t));
+        Writer(attachment).put(parent.pidfd_of_child);
+    }
+    reply(parent, {result, 0}, View(attachment));
     auto child = process(HomePid(static_cast<pid_t>(result)));
     if (!parent.process->wanted_home || !child) return;
     child->to_be_let_go = parent.process->to_be_let_go;

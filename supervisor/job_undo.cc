@@ -88,6 +88,7 @@ void Job::reap_unseen(Process& p) {
     } data;
     uint64_t at = own_data(*caller, &data, sizeof data);
     std::vector<SlotOp> ops{op(SYS_wait4, {child, 0, __WALL, 0})};
+    if (caller->pidfd_of_child >= 0) ops.push_back(op(SYS_close, {static_cast<uint64_t>(caller->pidfd_of_child)}));
     if (unseen_.contains(p.undo->child.value))
         ops.push_back(op(SYS_rt_sigtimedwait, {at, 0, at + offsetof(decltype(data), at_once), 8}));
     post_ours(*caller, ops);

@@ -43,6 +43,12 @@ static int forks_in_vain(void) {
         look_for_children("after a fork");
         TRY(vfork());
         look_for_children("after a vfork");
+        int pidfd = -1;
+        TRY(syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0));
+        look_for_children("after a clone with a descriptor");
+        int next = dup(0);
+        SAY("the next descriptor is %d\n", next);
+        close(next);
     }
     SAY("pthread_create: %s\n", strerrorname_np(pthread_create(&another, NULL, wait_for_any, NULL)));
     kill(first, SIGTERM);

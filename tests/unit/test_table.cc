@@ -121,7 +121,8 @@ TEST_CASE("new processes are placed by their flags") {
     CHECK(clone(17 | CLONE_FILES | CLONE_FS | CLONE_PARENT | CLONE_IO) == Place::life);
     CHECK(clone(17 | CLONE_SIGHAND) == Place::life);                     // home says EINVAL
     CHECK(clone(17 | CLONE_VM | CLONE_SIGHAND) == Place::home);
-    CHECK(clone(17 | CLONE_PIDFD) == Place::home);
+    CHECK(clone(17 | CLONE_PIDFD) == Place::life);
+    CHECK(clone(thread | CLONE_PIDFD) == Place::home);
     CHECK(clone(17 | CLONE_NEWPID) == Place::home);
     CHECK(clone(17 | CLONE_NEWUSER) == Place::home);
     CHECK(clone(thread & ~uint64_t{CLONE_FILES}) == Place::home);
