@@ -2,7 +2,9 @@
 #pragma once
 #include "loader/image.h"
 #include "protocol/unique_fd.h"
+#include <compare>
 #include <functional>
+#include <sys/sysmacros.h>
 
 namespace omx {
 
@@ -15,6 +17,11 @@ using FileRegistrar = std::function<Result<FileKey>(UniqueFd file, const std::st
 Result<Image> capture_exec(HomePid pid, const FileRegistrar&);
 
 // One line of /proc/PID/maps.
+struct FileId {
+    uint64_t device, inode;     // as stat says it
+    auto operator<=>(const FileId&) const = default;
+};
+
 struct MapsEntry {
     uint64_t start, end, offset;
     uint32_t prot;              // PROT_* bits
@@ -23,6 +30,8 @@ struct MapsEntry {
     uint64_t inode;
     std::string path;
     uint32_t traits = 0;        // see image.h; of /proc/PID/smaps only
+
+    FileId id() const { return {makedev(dev_major, dev_minor), inode}; }
 };
 Result<std::vector<MapsEntry>> parse_maps(std::string_view text);
 // /proc/PID/smaps: the same lines, each with fields behind it.

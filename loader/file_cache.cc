@@ -23,7 +23,7 @@ constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 constexpr size_t kMaxIdentities = 65536;       // some 150 bytes each; a worker may name as many as it likes
 constexpr size_t kMaxContents = 4096;          // each holds a descriptor of the daemon
 constexpr uint64_t kPageBytes = 4096;
-constexpr size_t kPieceBytes = 256u << 10;     // read at once while hashing
+constexpr size_t kPieceBytes = 256u << 10;     // read at once
 
 using Hash = std::array<unsigned char, 32>;
 
@@ -41,7 +41,7 @@ struct Identity {
 
 struct Content {
     Hash hash{};
-    UniqueFd file;              // sealed, read-only
+    UniqueFd file;              // read-only; nobody can change it
     uint64_t held_bytes = 0;
 };
 
@@ -65,22 +65,41 @@ Status seal(int fd) {
     return fail_errno("sealing the content to be cached");
 }
 
-Result<Hash> hash_of(int fd, uint64_t bytes) {
-    struct FreeContext { void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); } };
-    std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
+// `take` gets a content piece by piece.
+template <class Take> Status read_through(int fd, uint64_t bytes, Take take) {
     auto piece = std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
-    if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return fail("SHA-256 is missing");
     for (uint64_t at = 0; at < bytes;) {
         auto got = pread(fd, piece.get(), std::min<uint64_t>(kPieceBytes, bytes - at), static_cast<off_t>(at));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return fail_errno("reading the content to be cached");
         if (got == 0) return fail("the content to be cached ended early");
-        if (EVP_DigestUpdate(context.get(), piece.get(), static_cast<size_t>(got)) != 1) return fail("SHA-256 failed");
+        OMX_TRY(take(View(piece.get(), static_cast<size_t>(got)), at));
         at += static_cast<uint64_t>(got);
     }
+    return {};
+}
+
+Result<Hash> hash_of(int fd, uint64_t bytes) {
+    struct FreeContext { void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); } };
+    std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
+    if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return fail("SHA-256 is missing");
+    OMX_TRY(read_through(fd, bytes, [&](View piece, uint64_t) -> Status {
+        if (EVP_DigestUpdate(context.get(), piece.data(), piece.size()) != 1) return fail("SHA-256 failed");
+        return {};
+    }));
     Hash hash;
     if (EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) != 1) return fail("SHA-256 failed");
     return hash;
+}
+
+Result<UniqueFd> copy_in_big_pages(const BigPageFiles& files, int fd, uint64_t bytes) {
+    auto copy = files.make(bytes);
+    if (!copy) return std::unexpected(copy.error());
+    OMX_TRY(read_through(fd, bytes, [&](View piece, uint64_t at) -> Status {
+        auto put = pwrite(copy->writer.get(), piece.data(), piece.size(), static_cast<off_t>(at));
+        return put == static_cast<ssize_t>(piece.size()) ? Status() : fail_errno("no room for a copy in big pages");
+    }));
+    return std::move(copy->reader);
 }
 
 // The daemon needs descriptors for more than this: at most a quarter of what it may have.
@@ -101,10 +120,13 @@ struct FileCache::Impl {
     std::map<Identity, Hash> by_identity;                     // may name contents that have been dropped since
     std::list<std::map<Identity, Hash>::iterator> oldest;     // identities in the order they came
 
-    explicit Impl(uint64_t limit) : limit_bytes(limit) {}
+    const std::optional<BigPageFiles> big_pages;
+
+    Impl(uint64_t limit, std::optional<BigPageFiles> files) : limit_bytes(limit), big_pages(std::move(files)) {}
     Result<UniqueFd> find(const Identity&);
     Result<UniqueFd> store(const std::string& owner, const FileKey&, int file);
     Result<UniqueFd> use(std::list<Content>::iterator);
+    Result<UniqueFd> kept(int file, uint64_t bytes) const;
     void drop(std::list<Content>::iterator);
     void remember(Identity, const Hash&);
 };
@@ -113,6 +135,13 @@ void FileCache::Impl::drop(std::list<Content>::iterator content) {
     held_bytes -= content->held_bytes;
     by_hash.erase(content->hash);
     contents.erase(content);
+}
+
+// What was sealed is safe as it is; a copy is quicker to map for all who come later.
+Result<UniqueFd> FileCache::Impl::kept(int file, uint64_t bytes) const {
+    if (big_pages)
+        if (auto copy = copy_in_big_pages(*big_pages, file, bytes)) return copy;
+    return reopen(file);
 }
 
 // Hands a content out and makes it the most recent. A worker may have taken away its permissions (it made the memfd):
@@ -161,18 +190,19 @@ Result<UniqueFd> FileCache::Impl::store(const std::string& owner, const FileKey&
             return canonical;
         }
     }
-    auto sealed = reopen(file);
-    if (!sealed) return std::unexpected(sealed.error());
     while (!contents.empty() && (held_bytes + held > limit_bytes || contents.size() >= max_contents))
         drop(std::prev(contents.end()));
-    contents.push_front({*hash, std::move(*sealed), held});
+    auto copy = kept(file, bytes);
+    if (!copy) return std::unexpected(copy.error());
+    contents.push_front({*hash, std::move(*copy), held});
     by_hash[*hash] = contents.begin();
     held_bytes += held;
     remember(Identity::of(owner, key), *hash);
     return use(contents.begin());
 }
 
-FileCache::FileCache(uint64_t limit_bytes) : impl_(std::make_unique<Impl>(limit_bytes)) {}
+FileCache::FileCache(uint64_t limit_bytes, std::optional<BigPageFiles> big_pages)
+    : impl_(std::make_unique<Impl>(limit_bytes, std::move(big_pages))) {}
 FileCache::~FileCache() = default;
 uint64_t FileCache::bytes_held() const { return impl_->held_bytes; }
 size_t FileCache::contents_held() const { return impl_->contents.size(); }

@@ -1,15 +1,17 @@
-// The node's cache of home files: sealed, read-only memfds, found by (user, home, FileKey), stored once per content
-// (SHA-256, computed here: S3). The daemon owns it; workers ask over a socketpair made before they lock themselves in.
+// The node's cache of home files: files that nobody can change, found by (user, home, FileKey), stored once per content
+// (SHA-256, computed here: S3): in big pages, or as the memfds that they came in, sealed. The daemon owns it; workers ask over a socketpair made before they lock themselves in.
 #pragma once
+#include "loader/big_page_files.h"
 #include "protocol/frames.h"
 #include "protocol/unique_fd.h"
 #include <memory>
+#include <optional>
 
 namespace omx {
 
 class FileCache {
 public:
-    explicit FileCache(uint64_t limit_bytes);
+    explicit FileCache(uint64_t limit_bytes, std::optional<BigPageFiles> = {});
     ~FileCache();
     // Serves one request that waits on `socket` (the daemon's end of a worker's socketpair). Requests of a socket act
     // for `owner`, a text naming user and home ("uid@boot_id"). An error: the worker is gone or talks nonsense: drop

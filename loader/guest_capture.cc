@@ -71,7 +71,7 @@ private:
 
     // Content that is no file's of home was a mapping of zeroes.
     void add_file(const MapsEntry& e, Region& g) {
-        const FileKey* key = find_(e.inode);
+        const FileKey* key = find_(e.id());
         if (!key) return;
         g.file = index_of(*key);
         g.kind = e.shared ? RegionKind::shared_file : RegionKind::file;

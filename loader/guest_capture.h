@@ -9,8 +9,8 @@
 
 namespace omx {
 
-// The file of home whose content the memfd of this inode holds; nullptr: none of home's.
-using ContentFinder = std::function<const FileKey*(uint64_t inode)>;
+// The file of home whose content is in this file here; nullptr: none of home's.
+using ContentFinder = std::function<const FileKey*(FileId)>;
 
 // Memory that processes of one node share without a file. In an image its "file" names it: device 0, its inode here.
 bool is_shared_anonymous(const MapsEntry&);

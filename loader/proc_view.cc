@@ -99,7 +99,7 @@ std::string mappings_in_homes_terms(std::string_view text, const NodeView& view)
         if (is_kernels(e) || is_ours(e, view.ours)) continue;
         cut(e, view.ours);
         if (is_memfd(e)) {
-            auto key = view.file ? view.file(e.inode) : nullptr;
+            auto key = view.file ? view.file(e.id()) : nullptr;
             e.path.clear();
             e.dev_major = e.dev_minor = 0, e.inode = 0;
             if (key) e.dev_major = major(key->device), e.dev_minor = minor(key->device), e.inode = key->inode;
@@ -378,7 +378,7 @@ std::string numa_in_homes_terms(std::string_view text, std::string_view maps, co
         auto b = std::ranges::find(blocks, start, [](const Block& block) { return block.entry.start; });
         if (b == blocks.end() || is_kernels(b->entry) || is_ours(b->entry, view.ours)) continue;
         auto words = words_of(line);
-        auto key = is_memfd(b->entry) && view.file ? view.file(b->entry.inode) : nullptr;
+        auto key = is_memfd(b->entry) && view.file ? view.file(b->entry.id()) : nullptr;
         for (auto& word : words)
             if (word.starts_with("file=")) word = key ? fmt::format("file={}:{}", key->device, key->inode) : "";
         std::erase(words, "");

@@ -55,20 +55,20 @@ void Contents::remember(const FileKey& key, SharedFd file) {
     memo_.emplace_back(key, std::move(file));
 }
 
-const FileKey* Contents::file_of(uint64_t inode) const {
-    auto it = by_inode_.find(inode);
-    return it == by_inode_.end() ? nullptr : &it->second;
+const FileKey* Contents::file_of(FileId id) const {
+    auto it = by_file_.find(id);
+    return it == by_file_.end() ? nullptr : &it->second;
 }
 
-void Contents::note_inode(const FileKey& key, const SharedFd& file) {
+void Contents::note_file(const FileKey& key, const SharedFd& file) {
     struct stat st;
-    if (fstat(file->get(), &st) == 0) by_inode_.insert_or_assign(st.st_ino, key);
+    if (fstat(file->get(), &st) == 0) by_file_.insert_or_assign(FileId{st.st_dev, st.st_ino}, key);
 }
 
 void Contents::want(const FileKey& key, Done done) {
     if (auto file = known(key)) {
         link_.send(FrameType::file_done, 0, FileDone{key.handle});
-        note_inode(key, file);
+        note_file(key, file);
         return done(std::move(file));
     }
     for (auto& [id, f] : fetches_) {
@@ -120,7 +120,7 @@ void Contents::finish(Fetch& f) {
     auto file = sealed(f.key, std::move(f.file), f.received == f.key.bytes);
     if (!file) return fail_all(f, file.error());
     link_.send(FrameType::file_done, 0, FileDone{f.key.handle});
-    note_inode(f.key, *file);
+    note_file(f.key, *file);
     for (auto& done : f.waiting) done(*file);
 }
 

@@ -1,8 +1,10 @@
-// Contents of home's files, as memfds that can be mapped: from this worker's memo, from the node's cache, or from home.
+// Contents of home's files, as files that can be mapped: from this worker's memo, from the node's cache, or from home.
 #pragma once
+#include "loader/capture.h"
 #include "loader/file_cache.h"
 #include "protocol/link.h"
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -22,8 +24,8 @@ public:
     void want(const FileKey&, Done done);
     Status on_data(uint64_t request, const FileData&);
     SharedFd known(const FileKey&);                       // if it is on this node, as a whole
-    // Which file's content the memfd of this inode holds; nullptr: it came from nowhere here.
-    const FileKey* file_of(uint64_t inode) const;
+    // Which file's content is in this one; nullptr: it came from nowhere here.
+    const FileKey* file_of(FileId) const;
 
 private:
     struct Fetch {
@@ -33,7 +35,7 @@ private:
         std::vector<Done> waiting;
     };
     void remember(const FileKey&, SharedFd);
-    void note_inode(const FileKey&, const SharedFd&);
+    void note_file(const FileKey&, const SharedFd&);
     void finish(Fetch&);
     void fail_all(Fetch&, const Error&);
     Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
@@ -42,7 +44,7 @@ private:
     std::optional<CacheClient> cache_;
     std::vector<std::pair<FileKey, SharedFd>> memo_;       // contents used last are at the end
     std::unordered_map<uint64_t, Fetch> fetches_;
-    std::unordered_map<uint64_t, FileKey> by_inode_;       // of every content that was given out
+    std::map<FileId, FileKey> by_file_;                    // of every content that was given out
     uint64_t next_request_ = 1;
 };
 

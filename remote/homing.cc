@@ -232,7 +232,7 @@ Status Worker::send_home(Process& p) {
     put_sites_back(p);
     p.homing->monotonic = clocks_.monotonic();
     OMX_TRY(step_out_of_vdso(p));
-    auto capture = capture_guest(p.pid, through, [this](uint64_t inode) { return file_of(inode); });
+    auto capture = capture_guest(p.pid, through, [this](FileId id) { return file_of(id); });
     if (!capture) return std::unexpected(capture.error());
     auto& image = capture->image;
     for (bool leader : {true, false})

@@ -171,7 +171,7 @@ void Worker::childs_mappings_watched(Thread& t, int number) {
     auto& space = *t.process->space;
     bool watched = watch_faults(t, number);
     for (auto& e : maps_of(t.tid))
-        if (watched && space.file(device_of(e), e.inode)) watched = space.watch(e.start, e.end).has_value();
+        if (watched && space.file(e.id().device, e.inode)) watched = space.watch(e.start, e.end).has_value();
     if (!watched) return lose(*t.process, SYS_clone, {}, "this node can't watch the child's mapped files");
     end_injecting(t, t.injected->regs.rax);
 }

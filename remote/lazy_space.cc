@@ -7,7 +7,6 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace omx {
@@ -32,8 +31,6 @@ bool huge_memfds(const std::filesystem::path& file) {
 }
 
 }  // namespace
-
-uint64_t device_of(const MapsEntry& e) { return makedev(e.dev_major, e.dev_minor); }
 
 Status lazy_mappings_work() {
     UniqueFd fd(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
@@ -103,7 +100,7 @@ std::shared_ptr<LazyFile> LazySpace::file(uint64_t device, uint64_t inode) const
 
 void LazySpace::keep_only_mapped(std::span<const MapsEntry> maps) {
     std::erase_if(files_, [&](auto& f) {
-        return !f->wanted() && std::ranges::none_of(maps, [&](auto& e) { return f->is(device_of(e), e.inode); });
+        return !f->wanted() && std::ranges::none_of(maps, [&](auto& e) { return f->is(e.id().device, e.inode); });
     });
 }
 

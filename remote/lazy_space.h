@@ -44,7 +44,6 @@ private:
     std::vector<std::shared_ptr<LazyFile>> files_;
 };
 
-uint64_t device_of(const MapsEntry&);                      // as stat says it
 
 // If this kernel has all that it takes, said by trying.
 Status lazy_mappings_work();

@@ -2,6 +2,7 @@
 #include "loader/file_cache.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
+#include "remote/debug.h"
 #include "remote/newcomers.h"
 #include "remote/pass_socket.h"
 #include "remote/sandbox.h"
@@ -35,10 +36,16 @@ struct Session {
     std::string owner;         // for the file cache: user and home
 };
 
+std::optional<BigPageFiles> big_pages() {
+    auto files = make_big_page_files();
+    if (!files) OMX_DEBUG("the file cache: {}", files.error().what);
+    return files ? std::optional(std::move(*files)) : std::nullopt;
+}
+
 class Node {
 public:
     Node(const NodeOptions& options, Loop& loop)
-        : options_(options), loop_(loop), cache_(options.cache_bytes),
+        : options_(options), loop_(loop), cache_(options.cache_bytes, big_pages()),
           newcomers_(loop, [this](UniqueFd socket, FirstFrame first) {
               if (ending_) return;
               first == FirstFrame::lane ? begin_lane(std::move(socket)) : begin_job(std::move(socket));

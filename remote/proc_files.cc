@@ -51,7 +51,7 @@ ProcTold move_bytes(const std::string& path, const ProcAsk& ask, Bytes& room) {
 NodeView Worker::view_of(Process& p, HomeTid task) {
     NodeView view;
     view.ours = p.ours;
-    view.file = [this](uint64_t inode) { return file_of(inode); };
+    view.file = [this](FileId id) { return file_of(id); };
     bool leader = task.value == 0;
     auto t = leader ? nullptr : guests_.thread(task);
     auto use = cpu_use(p.pid, leader ? HomeTid() : task, leader || task.value == p.pid.value ? p.cpu.restoring_ns : 0,

@@ -2,6 +2,7 @@
 #include "loader/restore.h"
 #include "protocol/unique_fd.h"
 #include "remote/kernel_abi.h"
+#include "remote/pass_socket.h"
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -13,8 +14,10 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
@@ -30,10 +33,10 @@ Status write_file(const char* path, std::string_view text) {
 }
 
 // Which directory the new root hangs on until pivot_root doesn't matter, but it must exist: nodes may be nearly empty.
-Result<std::string> mount_tmpfs() {
+Result<std::string> mount_tmpfs(const char* options) {
     for (const char* place : {"/tmp", "/run", "/mnt", "/dev", "/sys"})
-        if (mount("omxsup", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m") == 0) return std::string(place);
-    return fail_errno("can't mount an empty root");
+        if (mount("omxsup", place, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0) return std::string(place);
+    return fail_errno("can't mount a tmpfs");
 }
 
 Status write_stub(const std::string& path) {
@@ -65,14 +68,11 @@ Status set_limits() {
     return {};
 }
 
-}  // namespace
-
-Status unshare_namespaces() {
+// Unsharing the user namespace in the same call makes us owner of all the others: that needs no privilege.
+Status unshare_as_owner(int others) {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    // Unsharing the user namespace in the same call makes us owner of all the others: that needs no privilege.
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                CLONE_NEWCGROUP) < 0)
+    if (unshare(CLONE_NEWUSER | others) < 0)
         return fail_errno(
             "this node can't make namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone or "
             "AppArmor's kernel.apparmor_restrict_unprivileged_userns may forbid it)");
@@ -84,9 +84,31 @@ Status unshare_namespaces() {
     return {};
 }
 
+// Once its namespace has ended only the descriptors hold it. "within_size": no page is bigger than what is in it.
+Status mount_big_pages_for(int receiver) {
+    OMX_TRY(unshare_as_owner(CLONE_NEWNS));
+    auto place = mount_tmpfs("mode=700,huge=within_size,size=100%");
+    if (!place) return std::unexpected(place.error());
+    UniqueFd writing(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (mount(place->c_str(), place->c_str(), nullptr, MS_BIND, nullptr) < 0 ||
+        mount(nullptr, place->c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) < 0)
+        return fail_errno("can't mount a tmpfs read-only");
+    UniqueFd reading(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!writing || !reading) return fail_errno("can't open a tmpfs");
+    OMX_TRY(pass_socket(receiver, writing.get()));
+    return pass_socket(receiver, reading.get());
+}
+
+}  // namespace
+
+Status unshare_namespaces() {
+    return unshare_as_owner(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                            CLONE_NEWCGROUP);
+}
+
 Status enter_empty_root() {
     if (mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("can't make mounts private");
-    auto root = mount_tmpfs();
+    auto root = mount_tmpfs("mode=755,size=4m");
     if (!root) return std::unexpected(root.error());
     if (chdir(root->c_str()) < 0 || mkdir("proc", 0755) < 0) return fail_errno("can't prepare the empty root");
     // A fresh proc may be mounted only while another, complete one is in sight: so before the old root goes.
@@ -100,6 +122,22 @@ Status enter_empty_root() {
     if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) < 0)
         return fail_errno("can't make the empty root read-only");
     return {};
+}
+
+Result<BigPageFiles> make_big_page_files() {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return fail_errno("socketpair");
+    UniqueFd ours(ends[0]), its(ends[1]);
+    pid_t helper = fork();
+    if (helper < 0) return fail_errno("can't make a process");
+    if (helper == 0) _exit(mount_big_pages_for(its.get()) ? 0 : 1);
+    its.reset();
+    int status = -1;
+    while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {}
+    if (status != 0) return fail("this node has no big pages for files in memory");
+    auto writing = take_socket(ours.get()), reading = take_socket(ours.get());
+    if (!writing.socket || !reading.socket) return fail("no descriptors left");
+    return BigPageFiles(std::move(writing.socket), std::move(reading.socket));
 }
 
 Result<UniqueFd> unshare_time() {

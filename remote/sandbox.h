@@ -1,6 +1,7 @@
 // The place where a job's guests live on this node: user, pid, mount, network, ipc, uts and cgroup namespaces of its
 // own, an empty read-only root, no capabilities but one, no descriptors but what the worker needs. Needs no privilege.
 #pragma once
+#include "loader/big_page_files.h"
 #include "protocol/result.h"
 #include "protocol/unique_fd.h"
 #include <span>
@@ -21,6 +22,10 @@ Status drop_privileges();
 Result<UniqueFd> unshare_time();
 // Tests only: this process's children see CLOCK_MONOTONIC and CLOCK_BOOTTIME so much later.
 Status shift_time(int64_t seconds);
+
+// A tmpfs of big pages, with no other place than these two descriptors; made by a process with namespaces of its own,
+// that has ended when this returns. Needs no privilege.
+Result<BigPageFiles> make_big_page_files();
 
 // Closes every descriptor that is not in `keep`; 0 and 1 become /dev/null, 2 stays (the node's log).
 Status keep_descriptors_only(std::span<const int> keep);

@@ -128,11 +128,11 @@ void Worker::on_shared_over(const SharedOver& over) {
     look_for_done();
 }
 
-// The file of home's for which the memfd of this inode stands.
-const FileKey* Worker::file_of(uint64_t inode) const {
-    if (auto shared = shared_copies_.of_inode(inode)) return &shared->key;
-    auto lazy = lazy_files_.file_of(inode);
-    return lazy ? lazy : contents_.file_of(inode);
+// The file of home's for which this one stands. The others are memfds all, which an inode tells apart.
+const FileKey* Worker::file_of(FileId id) const {
+    if (auto content = contents_.file_of(id)) return content;
+    if (auto shared = shared_copies_.of_inode(id.inode)) return &shared->key;
+    return lazy_files_.file_of(id.inode);
 }
 
 // ---- msync ----

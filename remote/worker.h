@@ -152,7 +152,7 @@ private:
     void on_shared(const SharedFrame&);
     void on_shared_over(const SharedOver&);
     void sync_shared(Thread&, uint64_t notification, const CallArgs&);
-    const FileKey* file_of(uint64_t inode) const;
+    const FileKey* file_of(FileId) const;
 
     // --- big files ---
     bool to_be_mapped_lazily(const Process&, const CallArgs&, const FileKey&);

@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
     std::vector<std::string> texts;
     for (uint8_t n = 0; auto file = proc_file(n); n++) texts.push_back(is_text(*file) ? own(name(*file)) : "");
     static const FileKey key{.handle = 1, .device = 2, .inode = 3};
-    NodeView node{.ours = {{0x1000, 0x7f0000000000}, {0, ~0ull}}, .file = [](uint64_t) { return &key; }};
+    NodeView node{.ours = {{0x1000, 0x7f0000000000}, {0, ~0ull}}, .file = [](FileId) { return &key; }};
     auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     size_t runs = 0;
     while (std::chrono::steady_clock::now() < until) {

@@ -1,5 +1,6 @@
 #include "loader/cache_socket.h"
 #include "loader/file_cache.h"
+#include "remote/sandbox.h"
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -118,6 +119,38 @@ TEST_CASE("file cache: what was stored is found, sealed and read-only") {
     // Each has an open file description of its own, so an offset is nobody's news.
     CHECK(lseek(stored->get(), 3, SEEK_SET) == 3);
     CHECK(lseek(found->get(), 0, SEEK_CUR) == 0);
+}
+
+TEST_CASE("file cache: a copy in big pages is as safe from its holders as what was sealed") {
+    auto files = make_big_page_files();
+    if (!files) {
+        MESSAGE(files.error().what);
+        return;
+    }
+    FileCache cache(64 << 20, std::move(*files));
+    Worker worker(cache);
+    std::string content(5u << 20, 'x');
+    content += "end";
+    REQUIRE(worker.store(key(1, content.size()), memfd(content)));
+    auto found = worker.find(key(1, content.size()));
+    REQUIRE(found->valid());
+    int fd = found->get();
+    auto* mapped = static_cast<char*>(mmap(nullptr, content.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0));
+    REQUIRE(mapped != MAP_FAILED);
+    CHECK(std::string_view(mapped, content.size()) == content);
+    munmap(mapped, content.size());
+    CHECK(lseek(fd, 0, SEEK_END) == static_cast<off_t>(content.size()));
+    auto* shared = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    REQUIRE(shared != MAP_FAILED);
+    CHECK(mprotect(shared, 4096, PROT_READ | PROT_WRITE) != 0);
+    munmap(shared, 4096);
+    // Root's privileges are not enough, nor the maker's: there is no way to it but the read-only mount.
+    auto itself = fmt::format("/proc/self/fd/{}", fd);
+    int again = open(itself.c_str(), O_RDWR | O_CLOEXEC), why = errno;
+    CHECK(again < 0);
+    CHECK(why == EROFS);
+    CHECK(truncate(itself.c_str(), 0) != 0);
+    CHECK(fchmod(fd, 0777) != 0);
 }
 
 TEST_CASE("file cache: one content, many names, each only its owner's") {

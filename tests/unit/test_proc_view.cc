@@ -15,7 +15,7 @@ const FileKey kLibrary{.handle = 0, .device = makedev(0xfe, 0), .inode = 332383,
 NodeView node_view() {
     NodeView view;
     view.ours = {{0x7f0000100000, 0x7f0000101000}, {0x7ffc10005000, 0x7ffc10007000}};
-    view.file = [](uint64_t inode) { return inode == 77 ? &kLibrary : nullptr; };
+    view.file = [](FileId id) { return id.inode == 77 ? &kLibrary : nullptr; };
     return view;
 }
 
