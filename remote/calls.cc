@@ -246,8 +246,8 @@ void Worker::after_call(Thread& t, const GuestCall& call, int64_t result) {
     release_installed(t, call);
     switch (call.nr) {
         case SYS_rt_sigprocmask: return follow_mask(t, call.args);
-        case SYS_timer_create: return keep_cpu_timer(t, call.args);
-        case SYS_timer_delete: t.process->cpu_timers.erase(static_cast<int32_t>(call.args[0])); return;
+        case SYS_timer_create: case SYS_timer_settime: case SYS_timer_delete:
+        case SYS_rt_sigtimedwait: case SYS_signalfd: case SYS_signalfd4: return note_timer_call(t, call.nr, call.args);
         case SYS_setrlimit: case SYS_prlimit64: return follow_limit(t, call);
         default: return add_cpu_time(t, call, result);
     }

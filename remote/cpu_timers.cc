@@ -75,9 +75,42 @@ void Worker::keep_cpu_timer(Thread& t, const CallArgs& args) {
     p.cpu_timers.insert_or_assign(id, timer);
 }
 
+// A timer's signals that come faster than they are taken merge, some at home and some here (on_signal): what the last one
+// that was taken has stood for is what its timer says. One that the guest has waited for was taken at home; so is one that
+// it reads from a signalfd, whose signals are blocked.
+void Worker::note_overrun(Process& p, const siginfo_t& taken) {
+    auto it = taken.si_code == SI_TIMER ? p.overruns.find(taken.si_timerid) : p.overruns.end();
+    if (it != p.overruns.end()) it->second = taken.si_overrun;
+}
+
+void Worker::note_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
+    auto& p = *t.process;
+    siginfo_t taken{};
+    int32_t id = 0;
+    switch (nr) {
+        case SYS_timer_create:
+            if (read_from(p.memory, args[2], id)) p.overruns[id].reset();
+            return keep_cpu_timer(t, args);
+        case SYS_timer_settime:
+            p.overruns[static_cast<int32_t>(args[0])].reset();
+            return;
+        case SYS_timer_delete:
+            p.overruns.erase(static_cast<int32_t>(args[0]));
+            p.cpu_timers.erase(static_cast<int32_t>(args[0]));
+            return;
+        case SYS_rt_sigtimedwait:
+            if (args[1] && read_from(p.memory, args[1], taken)) return note_overrun(p, taken);
+            break;
+        default: break;
+    }
+    for (auto& [timer, overrun] : p.overruns) overrun.reset();
+}
+
 // timer_settime and the like, of timers that are kept here. nullopt: it isn't.
 std::optional<int64_t> Worker::cpu_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
     auto& timers = t.process->cpu_timers;
+    auto known = t.process->overruns.find(static_cast<int32_t>(args[0]));
+    if (nr == SYS_timer_getoverrun && known != t.process->overruns.end() && known->second) return *known->second;
     auto it = timers.find(static_cast<int32_t>(args[0]));
     if (it == timers.end()) return std::nullopt;
     auto& timer = it->second;
@@ -102,6 +135,7 @@ int64_t Worker::set_cpu_timer(Thread& t, CpuTimer& timer, const CallArgs& args, 
     uint64_t value = to_ns(wanted.it_value);
     timer.expires_ns.reset();
     timer.interval_ns = to_ns(wanted.it_interval);
+    note_timer_call(t, SYS_timer_settime, args);
     timer.overrun = 0, timer.idle_looks = 0, timer.seen_ns = now_ns;
     if (value && (args[1] & TIMER_ABSTIME)) {
         // On the clock that the guest reads, of which home has used its part.

@@ -78,6 +78,7 @@ void Worker::on_exec_event(Thread& t) {
     p.stage = Process::Stage::restoring;
     p.installed = std::make_shared<InstalledFiles>();
     p.cpu_timers.clear();
+    p.overruns.clear();
     restoring_begins(p);
     p.space = std::make_shared<LazySpace>();
     p.memory.replaced(p.space);

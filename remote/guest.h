@@ -127,6 +127,8 @@ struct GuestProcess {
     CpuAccount cpu;
     uint32_t locks_future = 0;                   // its last mlockall, if that concerned what will be mapped
     std::map<int32_t, CpuTimer> cpu_timers;      // by number
+    // What timer_getoverrun says of each of its timers; nullopt: what home says, or the timer above.
+    std::map<int32_t, std::optional<int>> overruns;
     // Why it was ended by us, to be said when it is gone; the call's name if it was a "not yet".
     std::optional<std::pair<std::string, std::string>> lost;
     std::optional<std::string> image_error;      // it ended before its image ran, and this is why

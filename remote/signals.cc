@@ -141,6 +141,7 @@ void Worker::on_delivery(Thread& t, int signal) {
     if (tracee::signal_info(t.tid, info) &&
         real_siginfo(p, info.si_code == SI_TKILL ? t.tid : HomeTid(), info)) {
         tracee::set_signal_info(t.tid, info);
+        note_overrun(p, info);
         OMX_DEBUG("{}: gets signal {}", t.tid.value, signal);
     }
     if (island_holds_back(t, signal, info)) return resume(t);

@@ -286,6 +286,8 @@ private:
     static std::optional<rlimit> wanted_limit(Thread&, uint32_t nr, const CallArgs&);
     void follow_limit(Thread&, const GuestCall&);
     void keep_cpu_timer(Thread&, const CallArgs&);
+    static void note_overrun(Process&, const siginfo_t& taken);
+    void note_timer_call(Thread&, uint32_t nr, const CallArgs&);
     std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);
     void collect_cpu_timers(Process&, Image&);
     int64_t set_cpu_timer(Thread&, CpuTimer&, const CallArgs&, uint64_t now_ns);
