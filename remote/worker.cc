@@ -1,4 +1,5 @@
 #include "remote/worker.h"
+#include "loader/scheduling.h"
 #include "remote/debug.h"
 #include <csignal>
 #include <sys/signalfd.h>
@@ -17,6 +18,7 @@ Status Worker::run() {
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return fail_errno("sigprocmask");
+    ask_for_short_turns();
     children_.reset(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
     if (!children_) return fail_errno("signalfd");
     loop_.watch_readable(children_.get(), [this] { on_children(); });

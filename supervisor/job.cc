@@ -1,3 +1,4 @@
+#include "loader/scheduling.h"
 #include "supervisor/job.h"
 
 #include <sys/resource.h>
@@ -30,6 +31,7 @@ Job::Job(JobSetup setup, Loop& loop, Link& link) : setup_(std::move(setup)), loo
 }
 
 Status Job::run() {
+    ask_for_short_turns();
     sigset_t ours;
     sigemptyset(&ours);
     for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
