@@ -53,6 +53,7 @@ struct Link::Impl {
     ReceiveBuffer buffer;
     LinkCounters counters;
     bool watching = false;              // for writability
+    unsigned held = 0;                  // Togethers alive
     std::optional<Error> send_error;    // frames that have arrived are still delivered
     std::optional<Error> receive_error;
 
@@ -88,9 +89,9 @@ void Link::Impl::send(std::span<const iovec> pieces, size_t total, Priority prio
     if (send_error) return;      // receive() tells
     ++counters.frames_out;
     bool urgent = priority == Priority::urgent;
-    if (!queue.empty()) {
+    if (held || !queue.empty()) {
         queue.push(pieces, 0, urgent);
-        if (urgent) send_queued();
+        if (urgent && !held) send_queued();
         return;
     }
     size_t taken = urgent && total >= kBigFrameBytes ? hand_over_big(pieces, total)
@@ -209,6 +210,14 @@ void Link::send(FrameType type, uint64_t id, View body, Priority priority, View 
         impl_->send(pieces, sizeof header + length, priority);
     }
     if (scratch_.capacity() > kKeepScratchBytes) scratch_ = {};
+}
+
+Link::Together::Together(Link& link) : link_(link) { link_.impl_->held++; }
+
+Link::Together::~Together() {
+    if (--link_.impl_->held > 0) return;
+    link_.impl_->send_queued();
+    if (!link_.impl_->queue.empty()) link_.impl_->watch();
 }
 
 Result<std::optional<Frame>> Link::receive() { return impl_->receive(); }

@@ -85,6 +85,17 @@ public:
             send(type, id, View(scratch_), p);
         }
     }
+    // Frames that are sent while it lives leave together: by one system call, which wakes the other end once.
+    class Together {
+    public:
+        explicit Together(Link&);
+        ~Together();
+        Together(const Together&) = delete;
+        Together& operator=(const Together&) = delete;
+
+    private:
+        Link& link_;
+    };
     // The next whole frame, nullopt if none has arrived yet (one non-blocking receive is tried), or an error: the
     // link is gone (`code` ECONNRESET; after all whole frames) or its bytes make no sense (EPROTO). An error stays.
     // Handle a burst without a receive too many: do { receive() … } while (has_buffered_frame()).

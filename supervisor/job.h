@@ -169,6 +169,7 @@ private:
     static bool sends_signal(uint32_t nr);
     bool signal_on_its_way(const HomeCall&);
     void answer_senders();
+    void answer_interrupted(Thread&);
     void deliver_to_guest(Thread&, const siginfo_t&);
     void on_signal_arrived(View body);
     void on_raise(const SignalFrame&);

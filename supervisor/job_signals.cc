@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 
 #include "supervisor/job.h"
@@ -67,11 +68,30 @@ void Job::on_signal(HomeTid tid, int signal) {
     }
     siginfo_t info{};
     tracee::signal_info(tid, info);
-    // While a guest comes home its signals wait here. When others of its threads run at home already, it is this one's.
-    if (on_the_way) p.homecoming->signals.push_back({info.si_code == SI_TKILL || !p.away ? tid : HomeTid(), info});
-    else deliver_to_guest(t, info);
-    interrupt_call(t);
+    if (on_the_way) {
+        // Signals wait here meanwhile. When others of its threads run at home already, it is this one's.
+        p.homecoming->signals.push_back({info.si_code == SI_TKILL || !p.away ? tid : HomeTid(), info});
+        interrupt_call(t);
+    } else {
+        Link::Together together(link_);
+        deliver_to_guest(t, info);
+        interrupt_call(t);
+        answer_interrupted(t);
+    }
     resume_behind(t, info);
+}
+
+// How a call ends is known as soon as the kernel has interrupted it. Its guest needn't wait for the deputy to come out
+// of the operations behind it: what it calls next does (on_call).
+void Job::answer_interrupted(Thread& t) {
+    if (t.state != Thread::State::calling || !t.active_for_guest()) return;
+    auto& active = *t.active;
+    auto& op = t.process->slots->slot(t.slot).ops[active.guest_op];
+    bool plain = active.arena && active.arena->after.empty() && may_block(active.call.nr, active.call.guest);
+    if (!active.restart || active.proc || !plain || active.call.nr == SYS_execve || active.call.nr == SYS_execveat) return;
+    std::atomic_ref(op.result).store(-EINTR);
+    reply(t, {-EINTR, active.restart});
+    t.active.emplace();
 }
 
 // A timer's next signal may be due before the last one has left: then a deputy would go from one stop to the next and
