@@ -4,6 +4,7 @@
 #pragma once
 #include "protocol/result.h"
 #include "protocol/unique_fd.h"
+#include <array>
 
 namespace omx {
 
@@ -13,10 +14,11 @@ public:
     BigPageFiles(UniqueFd writing, UniqueFd reading) : writing_(std::move(writing)), reading_(std::move(reading)) {}
     struct File {
         UniqueFd writer;
-        // Nobody who has only this can open the file for writing, or change its mode, whoever he is: its mount is read-only.
+        // Who has only this can't open the file for writing or change its mode, whoever he is: its mount is read-only.
         UniqueFd reader;
     };
     Result<File> make(uint64_t bytes) const;
+    std::array<int, 2> descriptors() const { return {writing_.get(), reading_.get()}; }
 
 private:
     UniqueFd writing_, reading_;

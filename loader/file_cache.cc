@@ -1,5 +1,5 @@
 // The daemon's side of the file cache. Nothing that a worker says about a content is believed: its size and hash are
-// taken from the memfd itself, after it has been sealed against every change.
+// taken from the memfd itself, after it has been sealed against every change, or from a copy of our own.
 #include "loader/file_cache.h"
 #include "loader/cache_socket.h"
 #include <algorithm>
@@ -52,13 +52,19 @@ Result<UniqueFd> reopen(int fd) {
     return fresh;
 }
 
-Status seal(int fd) {
-    // Huge pages can't be mapped at every offset a guest may want, so only the plain kind of memfd will do.
+Status check_kind(int fd) {
+    // Files of hugetlbfs can't be mapped at every offset a guest may want.
     struct statfs system{};
-    int present = fcntl(fd, F_GET_SEALS);
-    if (present < 0 || fstatfs(fd, &system) != 0 || system.f_type != TMPFS_MAGIC)
+    struct stat status{};
+    if (fstatfs(fd, &system) != 0 || system.f_type != TMPFS_MAGIC || fstat(fd, &status) != 0 ||
+        !S_ISREG(status.st_mode))
         return fail("the content to be cached is not a memfd");
-    if ((present & kSeals) == kSeals) return {};
+    return {};
+}
+
+Status seal(int fd) {
+    int present = fcntl(fd, F_GET_SEALS);
+    if (present >= 0 && (present & kSeals) == kSeals) return {};
     if (fcntl(fd, F_ADD_SEALS, kSeals) == 0) return {};
     if (errno == EBUSY) return fail("the content to be cached is still mapped writable somewhere: unmap it first");
     if (errno == EPERM) return fail("the content to be cached can't be sealed: make the memfd with MFD_ALLOW_SEALING");
@@ -172,7 +178,9 @@ void FileCache::Impl::remember(Identity identity, const Hash& hash) {
 }
 
 Result<UniqueFd> FileCache::Impl::store(const std::string& owner, const FileKey& key, int file) {
-    OMX_TRY(seal(file));
+    OMX_TRY(check_kind(file));
+    auto sealed = seal(file);
+    if (!sealed && !big_pages) return std::unexpected(sealed.error());
     struct stat status{};
     if (fstat(file, &status) != 0) return fail_errno("fstat of the content to be cached");
     auto bytes = static_cast<uint64_t>(status.st_size);
@@ -180,9 +188,19 @@ Result<UniqueFd> FileCache::Impl::store(const std::string& owner, const FileKey&
         return fail(fmt::format("the content to be cached has {} bytes, its key says {}", bytes, key.bytes));
     // At least a page: empty files cost as much.
     auto held = std::max(kPageBytes, (bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
-    if (!key.cacheable || held > limit_bytes) return reopen(file);      // sealed, but nobody else will find it
+    if (!key.cacheable || held > limit_bytes) {                         // sealed, but nobody else will find it
+        if (!sealed) return std::unexpected(sealed.error());
+        return reopen(file);
+    }
+    // What its worker could still change counts as what it is when it is copied.
+    UniqueFd copied;
+    if (!sealed) {
+        auto copy = copy_in_big_pages(*big_pages, file, bytes);
+        if (!copy) return std::unexpected(copy.error());
+        copied = std::move(*copy);
+    }
 
-    auto hash = hash_of(file, bytes);
+    auto hash = hash_of(copied ? copied.get() : file, bytes);
     if (!hash) return std::unexpected(hash.error());
     if (auto known = by_hash.find(*hash); known != by_hash.end()) {
         if (auto canonical = use(known->second)) {
@@ -192,7 +210,7 @@ Result<UniqueFd> FileCache::Impl::store(const std::string& owner, const FileKey&
     }
     while (!contents.empty() && (held_bytes + held > limit_bytes || contents.size() >= max_contents))
         drop(std::prev(contents.end()));
-    auto copy = kept(file, bytes);
+    auto copy = copied ? std::move(copied) : kept(file, bytes);
     if (!copy) return std::unexpected(copy.error());
     contents.push_front({*hash, std::move(*copy), held});
     by_hash[*hash] = contents.begin();

@@ -1,5 +1,6 @@
-// The node's cache of home files: files that nobody can change, found by (user, home, FileKey), stored once per content
-// (SHA-256, computed here: S3): in big pages, or as the memfds that they came in, sealed. The daemon owns it; workers ask over a socketpair made before they lock themselves in.
+// The node's cache of home files: files that nobody can change, found by (user, home, FileKey), stored once per
+// content (SHA-256, computed here: S3): copies in big pages, or the sealed memfds that came. The daemon owns it;
+// workers ask over a socketpair made before they lock themselves in.
 #pragma once
 #include "loader/big_page_files.h"
 #include "protocol/frames.h"
@@ -30,12 +31,13 @@ Result<std::pair<UniqueFd, UniqueFd>> cache_socketpair();
 class CacheClient {
 public:
     explicit CacheClient(UniqueFd socket);
-    // The sealed memfd of that content, or an invalid fd when the cache does not hold it.
+    // The file of that content, or an invalid fd when the cache does not hold it.
     Result<UniqueFd> find(const FileKey&);
-    // Hands over a freshly filled memfd: it must have been made with MFD_ALLOW_SEALING, have exactly key.bytes, and not
-    // be mapped writable any more. The daemon seals and hashes it while we go on.
+    // Hands over a freshly filled file of exactly key.bytes: a memfd made with MFD_ALLOW_SEALING and not mapped
+    // writable any more, which the daemon seals, or one of BigPageFiles, which it copies. Either is hashed while we
+    // go on.
     Status begin_store(const FileKey&, const UniqueFd& content);
-    // Waits for the answer to the oldest of those: the canonical sealed memfd (another home's equal file, perhaps). What
+    // Waits for the answer to the oldest of those: the canonical file (another home's equal one, perhaps). A memfd that
     // is not cacheable or too big for the cache comes back sealed all the same, but nobody else will find it.
     Result<UniqueFd> finish_store();
 private:

@@ -28,7 +28,8 @@ Result<UniqueFd> seal(UniqueFd file) {
 
 }  // namespace
 
-Contents::Contents(Link& link, std::optional<CacheClient> cache) : link_(link), cache_(std::move(cache)) {}
+Contents::Contents(Link& link, std::optional<CacheClient> cache, std::optional<BigPageFiles> big_pages)
+    : link_(link), cache_(std::move(cache)), big_pages_(std::move(big_pages)) {}
 
 SharedFd Contents::known(const FileKey& key) {
     if (!key.cacheable) return nullptr;
@@ -82,7 +83,7 @@ void Contents::want(const FileKey& key, Done done) {
     if (key.bytes > kMaxFileBytes)
         return fail_all(fetch, {fmt::format("the file has {:.1f} GiB, and more than {} can't be fetched for a mapping",
                                             static_cast<double>(key.bytes) / (1 << 30), kMaxFileBytes >> 30), EFBIG});
-    auto file = fresh_memfd();
+    auto file = fresh_file(key.bytes);
     if (!file) return fail_all(fetch, file.error());
     fetch.file = std::move(*file);
     if (key.bytes == 0) return finish(fetch);
@@ -101,7 +102,7 @@ Status Contents::on_data(uint64_t request, const FileData& data) {
     bool failed = data.error != 0;
     Error why =
         failed ? Error{fmt::format("home can't read the file: {}", std::strerror(data.error)), data.error} : Error{};
-    if (!failed && pwrite(f.file.get(), data.data.data(), data.data.size(), static_cast<off_t>(f.received)) !=
+    if (!failed && pwrite(f.file.writer.get(), data.data.data(), data.data.size(), static_cast<off_t>(f.received)) !=
                        static_cast<ssize_t>(data.data.size())) {
         failed = true;
         why = {fmt::format("this node has no room for a file of {} bytes: {}", f.key.bytes, std::strerror(errno)),
@@ -129,10 +130,19 @@ void Contents::fail_all(Fetch& f, const Error& why) {
     for (auto& done : f.waiting) done(std::unexpected(why));
 }
 
+// A memfd has no reader before it is sealed.
+Result<BigPageFiles::File> Contents::fresh_file(uint64_t bytes) const {
+    if (big_pages_)
+        if (auto file = big_pages_->make(bytes)) return file;
+    auto file = fresh_memfd();
+    if (!file) return std::unexpected(file.error());
+    return BigPageFiles::File{.writer = std::move(*file), .reader = {}};
+}
+
 // A file that turned out shorter than its key says has changed since: it is used as it came, but never found again.
 // Nobody waits for the cache, which makes of it what it can: hashing takes as long as a fast network.
-Result<SharedFd> Contents::sealed(const FileKey& key, UniqueFd file, bool complete) {
-    auto reader = seal(std::move(file));
+Result<SharedFd> Contents::sealed(const FileKey& key, BigPageFiles::File file, bool complete) {
+    auto reader = file.reader ? std::move(file.reader) : seal(std::move(file.writer));
     if (!reader) return std::unexpected(reader.error());
     auto shared = std::make_shared<const UniqueFd>(std::move(*reader));
     if (!key.cacheable || !complete) return shared;

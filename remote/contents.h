@@ -18,7 +18,7 @@ public:
     // A whole file is fetched before it is mapped: so there is an end to it (bigger ones: lazy_files.h).
     static constexpr uint64_t kMaxFileBytes = 2ull << 30;
     using Done = std::function<void(Result<SharedFd>)>;
-    Contents(Link&, std::optional<CacheClient>);
+    Contents(Link&, std::optional<CacheClient>, std::optional<BigPageFiles> = {});
 
     // `done` is called when the content is here: before want() returns if it was on this node, else from on_data().
     void want(const FileKey&, Done done);
@@ -30,7 +30,7 @@ public:
 private:
     struct Fetch {
         FileKey key;
-        UniqueFd file;
+        BigPageFiles::File file;
         uint64_t received = 0;
         std::vector<Done> waiting;
     };
@@ -38,10 +38,12 @@ private:
     void note_file(const FileKey&, const SharedFd&);
     void finish(Fetch&);
     void fail_all(Fetch&, const Error&);
-    Result<SharedFd> sealed(const FileKey&, UniqueFd, bool complete);
+    Result<BigPageFiles::File> fresh_file(uint64_t bytes) const;
+    Result<SharedFd> sealed(const FileKey&, BigPageFiles::File, bool complete);
 
     Link& link_;
     std::optional<CacheClient> cache_;
+    std::optional<BigPageFiles> big_pages_;
     std::vector<std::pair<FileKey, SharedFd>> memo_;       // contents used last are at the end
     std::unordered_map<uint64_t, Fetch> fetches_;
     std::map<FileId, FileKey> by_file_;                    // of every content that was given out

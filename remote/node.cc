@@ -7,6 +7,7 @@
 #include "remote/pass_socket.h"
 #include "remote/sandbox.h"
 #include "remote/session.h"
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
@@ -36,7 +37,8 @@ struct Session {
     std::string owner;         // for the file cache: user and home
 };
 
-std::optional<BigPageFiles> big_pages() {
+std::optional<BigPageFiles> big_pages(const NodeOptions& options) {
+    if (std::ranges::find(options.without, "big-pages") != options.without.end()) return std::nullopt;
     auto files = make_big_page_files();
     if (!files) OMX_DEBUG("the file cache: {}", files.error().what);
     return files ? std::optional(std::move(*files)) : std::nullopt;
@@ -45,7 +47,7 @@ std::optional<BigPageFiles> big_pages() {
 class Node {
 public:
     Node(const NodeOptions& options, Loop& loop)
-        : options_(options), loop_(loop), cache_(options.cache_bytes, big_pages()),
+        : options_(options), loop_(loop), cache_(options.cache_bytes, big_pages(options)),
           newcomers_(loop, [this](UniqueFd socket, FirstFrame first) {
               if (ending_) return;
               first == FirstFrame::lane ? begin_lane(std::move(socket)) : begin_job(std::move(socket));

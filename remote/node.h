@@ -9,7 +9,8 @@
 namespace omx {
 
 // What a node can do without, or refuses without (docs/kernels.md), as options to try that: --without=A,B.
-inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache", "userfaultfd"};
+inline const std::vector<std::string> kForegone{"killable-recv", "procmap-query", "sync-wake-up", "cache", "userfaultfd",
+                                                 "big-pages"};
 
 struct NodeOptions {
     std::string listen;                        // HOST:PORT (port 0: any free one), [V6]:PORT or unix:PATH

@@ -84,19 +84,12 @@ Status unshare_as_owner(int others) {
     return {};
 }
 
-// Once its namespace has ended only the descriptors hold it. "within_size": no page is bigger than what is in it.
-Status mount_big_pages_for(int receiver) {
+Status pass_big_page_files(int receiver) {
     OMX_TRY(unshare_as_owner(CLONE_NEWNS));
-    auto place = mount_tmpfs("mode=700,huge=within_size,size=100%");
-    if (!place) return std::unexpected(place.error());
-    UniqueFd writing(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (mount(place->c_str(), place->c_str(), nullptr, MS_BIND, nullptr) < 0 ||
-        mount(nullptr, place->c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) < 0)
-        return fail_errno("can't mount a tmpfs read-only");
-    UniqueFd reading(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!writing || !reading) return fail_errno("can't open a tmpfs");
-    OMX_TRY(pass_socket(receiver, writing.get()));
-    return pass_socket(receiver, reading.get());
+    auto files = mount_big_page_files();
+    if (!files) return std::unexpected(files.error());
+    for (int fd : files->descriptors()) OMX_TRY(pass_socket(receiver, fd));
+    return {};
 }
 
 }  // namespace
@@ -124,13 +117,26 @@ Status enter_empty_root() {
     return {};
 }
 
+// "within_size": no page is bigger than what is in it.
+Result<BigPageFiles> mount_big_page_files() {
+    auto place = mount_tmpfs("mode=700,huge=within_size,size=100%");
+    if (!place) return std::unexpected(place.error());
+    UniqueFd writing(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (mount(place->c_str(), place->c_str(), nullptr, MS_BIND, nullptr) < 0 ||
+        mount(nullptr, place->c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) < 0)
+        return fail_errno("can't mount a tmpfs read-only");
+    UniqueFd reading(open(place->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!writing || !reading) return fail_errno("can't open a tmpfs");
+    return BigPageFiles(std::move(writing), std::move(reading));
+}
+
 Result<BigPageFiles> make_big_page_files() {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return fail_errno("socketpair");
     UniqueFd ours(ends[0]), its(ends[1]);
     pid_t helper = fork();
     if (helper < 0) return fail_errno("can't make a process");
-    if (helper == 0) _exit(mount_big_pages_for(its.get()) ? 0 : 1);
+    if (helper == 0) _exit(pass_big_page_files(its.get()) ? 0 : 1);
     its.reset();
     int status = -1;
     while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {}

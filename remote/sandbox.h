@@ -23,8 +23,9 @@ Result<UniqueFd> unshare_time();
 // Tests only: this process's children see CLOCK_MONOTONIC and CLOCK_BOOTTIME so much later.
 Status shift_time(int64_t seconds);
 
-// A tmpfs of big pages, with no other place than these two descriptors; made by a process with namespaces of its own,
-// that has ended when this returns. Needs no privilege.
+// A tmpfs of big pages, in no place: only its descriptors hold it. The first way is for who owns its mount namespace and
+// is about to leave its root; the second is by a process with namespaces of its own, that has ended when this returns.
+Result<BigPageFiles> mount_big_page_files();
 Result<BigPageFiles> make_big_page_files();
 
 // Closes every descriptor that is not in `keep`; 0 and 1 become /dev/null, 2 stays (the node's log).

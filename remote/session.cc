@@ -138,6 +138,8 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     auto scheduling = SchedulingHere::of_this_node(options.all_cpus);
     if (!scheduling) return std::unexpected(scheduling.error());
     w.scheduling = std::move(*scheduling);
+    if (auto files = mount_big_page_files(); !files) OMX_DEBUG("contents: {}", files.error().what);
+    else if (!foregoes(options, "big-pages")) w.big_pages.emplace(std::move(*files));
     OMX_TRY(enter_empty_root());
     w.ns_last_pid.reset(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
     if (!w.ns_last_pid) return fail_errno("can't open ns_last_pid (a kernel without CONFIG_CHECKPOINT_RESTORE?)");
@@ -155,6 +157,7 @@ Result<WorkerSetup> lock_in(const SessionSetup& setup, const NodeOptions& option
     if (!flags) return std::unexpected(flags.error());
     w.listener_flags = *flags;
     std::vector<int> keep{door, w.ns_last_pid.get(), report, w.clocks.offsets(), w.clocks.pages()};
+    if (w.big_pages) std::ranges::copy(w.big_pages->descriptors(), std::back_inserter(keep));
     if (setup.cache) keep.push_back(setup.cache.get());
     if (setup.news) keep.push_back(setup.news.get());
     if (setup.lane_door) keep.push_back(setup.lane_door.get());

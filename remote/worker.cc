@@ -9,7 +9,7 @@ namespace omx {
 
 Worker::Worker(WorkerSetup setup, Loop& loop, Link& link)
     : setup_(std::move(setup)), loop_(loop), link_(link), clocks_(std::move(setup_.clocks)),
-      contents_(link, std::move(setup_.cache)), lazy_files_(link), shared_copies_(link) {}
+      contents_(link, std::move(setup_.cache), std::move(setup_.big_pages)), lazy_files_(link), shared_copies_(link) {}
 
 Worker::~Worker() { end_everything(); }
 

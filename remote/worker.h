@@ -37,6 +37,7 @@ namespace omx {
 
 struct WorkerSetup {
     std::optional<CacheClient> cache;
+    std::optional<BigPageFiles> big_pages;
     UniqueFd ns_last_pid;          // /proc/sys/kernel/ns_last_pid, open for writing
     GuestClocks clocks;
     FilterProgram filter;

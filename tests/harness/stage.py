@@ -26,7 +26,7 @@ NODE_OPTIONS = {"epoll": ("--link=epoll",), "lanes": ("--lanes=always",), "lazy"
 for mode, skew in {"skewed": "0,86400", "hour-ahead": "3600"}.items():
     MODES[mode] = ["--on"]
     NODE_OPTIONS[mode] = ("--test-skew=" + skew,)
-for what in ("procmap-query", "sync-wake-up", "cache", "userfaultfd"):
+for what in ("procmap-query", "sync-wake-up", "cache", "userfaultfd", "big-pages"):
     MODES["without-" + what] = ["--on"]
     NODE_OPTIONS["without-" + what] = ("--without=" + what,)
 

@@ -153,6 +153,26 @@ TEST_CASE("file cache: a copy in big pages is as safe from its holders as what w
     CHECK(fchmod(fd, 0777) != 0);
 }
 
+TEST_CASE("file cache: what a worker keeps in big pages of its own is copied: it could change it later") {
+    auto workers = make_big_page_files(), daemons = make_big_page_files();
+    if (!workers || !daemons) {
+        MESSAGE("no big pages here");
+        return;
+    }
+    FileCache cache(64 << 20, std::move(*daemons));
+    Worker worker(cache);
+    auto mine = workers->make(4);
+    REQUIRE(mine);
+    REQUIRE(pwrite(mine->writer.get(), "good", 4, 0) == 4);
+    REQUIRE(worker.store(key(1, 4), UniqueFd(dup(mine->reader.get()))));
+    REQUIRE(pwrite(mine->writer.get(), "evil", 4, 0) == 4);
+    auto found = worker.find(key(1, 4));
+    REQUIRE(found->valid());
+    CHECK(content_of(found->get()) == "good");
+    CHECK_FALSE(same_file(found->get(), mine->reader.get()));
+    CHECK(has(worker.refusal(key(2, 4, false), UniqueFd(dup(mine->reader.get()))), "can't be sealed"));
+}
+
 TEST_CASE("file cache: one content, many names, each only its owner's") {
     FileCache cache(kLimit);
     Worker anna(cache, "1000@home1"), bert(cache, "1001@home1");
