@@ -52,16 +52,18 @@ private:
         std::byte* ours = nullptr;
         uint32_t n = 0;
     };
-    // What O_DIRECT asks of a buffer's alignment, the guest's buffer had or had not.
+    // What O_DIRECT asks of a buffer's alignment, the guest's buffer had or had not: so ours is as far into a sector.
+    static constexpr uint64_t kSector = 512;
     static size_t alignment_of(uint64_t guest, uint64_t bytes) {
-        if (bytes < 512) return 8;
-        return std::clamp<uint64_t>(guest & -guest, 8, 4096);
+        if (bytes < kSector) return 8;
+        return std::clamp<uint64_t>(guest & -guest, kSector, 4096);
     }
     Laid room(uint32_t n, bool complete, uint64_t guest) {
         if (n == 0) return {bad(), nullptr, 0};
-        auto piece = complete ? arena_.allocate(n, alignment_of(guest, n)) : arena_.allocate_before_guard(n);
+        uint64_t into = complete && n >= kSector ? guest % kSector : 0;
+        auto piece = complete ? arena_.allocate(n + into, alignment_of(guest, n)) : arena_.allocate_before_guard(n);
         if (!piece.ours) { refuse("is too big for the arena"); return {bad(), nullptr, 0}; }
-        return {piece.theirs.value, piece.ours, n};
+        return {piece.theirs.value + into, piece.ours + into, n};
     }
     Laid lay_in(View bytes, bool complete, uint64_t guest) {
         Laid laid = room(static_cast<uint32_t>(bytes.size()), complete, guest);
