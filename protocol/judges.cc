@@ -95,7 +95,7 @@ Placement place_prlimit(const CallArgs& args) {
 
 Placement place_itimer(const CallArgs& args) {
     switch (static_cast<uint32_t>(args[0])) {
-    case ITIMER_VIRTUAL: case ITIMER_PROF: return {Place::local, {}};      // the CPU time is spent on the node
+    case ITIMER_VIRTUAL: case ITIMER_PROF: return {Place::cached, words::cpu_timers};
     default: return forward;
     }
 }

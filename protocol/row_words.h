@@ -81,6 +81,7 @@ constexpr Arg sigset(uint8_t size_argument) { return in(at_most(8, times(size_ar
 constexpr Arg timespec = in(bytes(16));
 
 inline constexpr std::string_view locking = "home says how much the process may lock, the node locks it";
+inline constexpr std::string_view cpu_timers = "timers of CPU time are kept on the node, all others at home";
 inline constexpr std::string_view cpu_time =
     "CPU time is used on both machines: the node's part, which it counts, is added to home's";
 

@@ -10,9 +10,6 @@ inline constexpr Arg rusage_out = out(bytes(144), if_positive), limit_in = in(by
 inline constexpr Arg siginfo_in = in(bytes(128)), sched_param_in = in(bytes(4)), id_out = out(bytes(4));
 inline constexpr Arg itimer_in = in(bytes(32)), itimer_out = out(bytes(32));
 
-inline constexpr std::string_view cpu_timers = "timers of CPU time are kept on the node, all others at home";
-
-inline constexpr When of_cpu_time[] = {{0, 0xffffffff, 1}, {0, 0xffffffff, 2}};    // ITIMER_VIRTUAL, ITIMER_PROF
 inline constexpr When exit_word_asked[] = {{0, 0xffffffff, 40}};      // PR_GET_TID_ADDRESS
 
 inline constexpr Row process_rows[] = {
@@ -116,7 +113,7 @@ inline constexpr Row process_rows[] = {
 
     // Timers: those of real time fire at home and arrive as signals from there. Those of CPU time are made at home too,
     // for their numbers, but never set there: the worker keeps them, and home raises their signals.
-    row(36, "getitimer", forward, {num, itimer_out}).allowed_when(of_cpu_time).by(place_itimer),
+    row(36, "getitimer", forward, {num, itimer_out}).by(place_itimer),
     row(37, "alarm", forward, {uns}),
     row(38, "setitimer", forward, {num, itimer_in, itimer_out}).by(place_itimer),
     row(222, "timer_create", forward, {num, in(bytes(64)), out(bytes(4))}),

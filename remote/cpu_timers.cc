@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <thread>
 
@@ -27,6 +28,22 @@ timespec to_timespec(uint64_t ns) {
 }
 bool valid(const timespec& t) {
     return t.tv_sec >= 0 && t.tv_nsec >= 0 && static_cast<uint64_t>(t.tv_nsec) < kNsPerSecond;
+}
+
+itimerval to_itimerval(const itimerspec& t) {                       // what is left is never nothing
+    auto timeval_of = [](const timespec& s) {
+        auto us = (to_ns(s) + 999) / 1000;
+        return timeval{static_cast<time_t>(us / 1'000'000), static_cast<suseconds_t>(us % 1'000'000)};
+    };
+    return {timeval_of(t.it_interval), timeval_of(t.it_value)};
+}
+itimerspec to_itimerspec(const itimerval& t) {
+    // Too many microseconds are too many nanoseconds.
+    auto timespec_of = [](const timeval& v) {
+        bool valid = v.tv_usec >= 0 && v.tv_usec < 1'000'000;
+        return timespec{v.tv_sec, valid ? v.tv_usec * 1000 : -1};
+    };
+    return {timespec_of(t.it_interval), timespec_of(t.it_value)};
 }
 
 template <class T> bool read_from(GuestMemory& memory, uint64_t at, T& value) {
@@ -53,6 +70,14 @@ siginfo_t timer_signal(int32_t id, const CpuTimer& timer) {
 }
 
 }  // namespace
+
+void as_the_kernels(siginfo_t& info) {
+    if (info.si_code != SI_TIMER || info.si_timerid >= 0) return;
+    int signal = info.si_signo;
+    info = {};
+    info.si_signo = signal;
+    info.si_code = SI_KERNEL;
+}
 
 namespace {
 // Or on its way, with its timers.
@@ -99,8 +124,11 @@ void Worker::note_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
             p.cpu_timers.erase(static_cast<int32_t>(args[0]));
             return;
         case SYS_rt_sigtimedwait:
-            if (args[1] && read_from(p.memory, args[1], taken)) return note_overrun(p, taken);
-            break;
+            if (!args[1] || !read_from(p.memory, args[1], taken)) break;
+            note_overrun(p, taken);
+            as_the_kernels(taken);
+            write_to(p.memory, args[1], taken);
+            return;
         default: break;
     }
     for (auto& [timer, overrun] : p.overruns) overrun.reset();
@@ -108,6 +136,7 @@ void Worker::note_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
 
 // timer_settime and the like, of timers that are kept here. nullopt: it isn't.
 std::optional<int64_t> Worker::cpu_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
+    if (nr == SYS_getitimer || nr == SYS_setitimer) return interval_timer_call(t, nr, args);
     auto& timers = t.process->cpu_timers;
     auto known = t.process->overruns.find(static_cast<int32_t>(args[0]));
     if (nr == SYS_timer_getoverrun && known != t.process->overruns.end() && known->second) return *known->second;
@@ -132,20 +161,43 @@ int64_t Worker::set_cpu_timer(Thread& t, CpuTimer& timer, const CallArgs& args, 
     if (!read_from(p.memory, args[2], wanted)) return -EFAULT;
     if (!valid(wanted.it_value) || !valid(wanted.it_interval)) return -EINVAL;
     auto before = time_left(timer, now_ns);
+    note_timer_call(t, SYS_timer_settime, args);
+    // On the clock that the guest reads, of which home has used its part.
+    uint64_t home = timer.clock.tid.value ? 0 : p.cpu.home_ns + p.cpu.earlier.total_us() * 1000;
+    start_cpu_timer(timer, wanted, now_ns, args[1] & TIMER_ABSTIME ? std::optional(home) : std::nullopt);
+    return !args[3] || write_to(p.memory, args[3], before) ? 0 : -EFAULT;
+}
+
+// `since`: the wanted moment is one of the guest's clock, which shows that much more than ours.
+void Worker::start_cpu_timer(CpuTimer& timer, const itimerspec& wanted, uint64_t now_ns, std::optional<uint64_t> since) {
     uint64_t value = to_ns(wanted.it_value);
     timer.expires_ns.reset();
     timer.interval_ns = to_ns(wanted.it_interval);
-    note_timer_call(t, SYS_timer_settime, args);
     timer.overrun = 0, timer.idle_looks = 0, timer.seen_ns = now_ns;
-    if (value && (args[1] & TIMER_ABSTIME)) {
-        // On the clock that the guest reads, of which home has used its part.
-        uint64_t home = timer.clock.tid.value ? 0 : p.cpu.home_ns + p.cpu.earlier.total_us() * 1000;
-        timer.expires_ns = value - std::min(value, home);
-    } else if (value) {
-        timer.expires_ns = now_ns + value;
-    }
-    if (timer.expires_ns) look_at_cpu_timers();
-    return !args[3] || write_to(p.memory, args[3], before) ? 0 : -EFAULT;
+    if (!value) return;
+    timer.expires_ns = since ? value - std::min(value, *since) : now_ns + value;
+    look_at_cpu_timers();
+}
+
+// setitimer and getitimer of ITIMER_VIRTUAL or ITIMER_PROF.
+int64_t Worker::interval_timer_call(Thread& t, uint32_t nr, const CallArgs& args) {
+    auto& p = *t.process;
+    p.memory.through(t.tid);
+    auto which = static_cast<int32_t>(args[0]);
+    bool of_user = which == ITIMER_VIRTUAL;
+    auto& timer = p.cpu_timers[interval_timer(which)];
+    timer.clock = {p.pid, HomeTid(), of_user ? CpuClock::Counts::user : CpuClock::Counts::user_and_system};
+    timer.notify.sigev_notify = SIGEV_SIGNAL;
+    timer.notify.sigev_signo = of_user ? SIGVTALRM : SIGPROF;
+    auto now_ns = read_cpu_clock(timer.clock, restoring_ns(timer.clock)).value_or(0);
+    auto before = to_itimerval(time_left(timer, now_ns));
+    if (nr == SYS_getitimer) return write_to(p.memory, args[1], before) ? 0 : -EFAULT;
+    itimerval wanted{};                                            // without an address: never, as of old
+    if (args[1] && !read_from(p.memory, args[1], wanted)) return -EFAULT;
+    auto when = to_itimerspec(wanted);
+    if (!valid(when.it_value) || !valid(when.it_interval)) return -EINVAL;
+    start_cpu_timer(timer, when, now_ns, std::nullopt);
+    return !args[2] || write_to(p.memory, args[2], before) ? 0 : -EFAULT;
 }
 
 // How long until the timer may have run out; nullopt: not before it is set again.
@@ -181,7 +233,8 @@ void Worker::collect_cpu_timers(Process& p, Image& image) {
     for (auto& [id, timer] : p.cpu_timers) {
         if (!timer.expires_ns || timer.notify.sigev_notify == SIGEV_NONE) continue;
         auto left = to_ns(time_left(timer, read_cpu_clock(timer.clock, restoring_ns(timer.clock)).value_or(0)).it_value);
-        image.cpu_timers.push_back({Kind::posix, id, left, timer.interval_ns});
+        if (id >= 0) image.cpu_timers.push_back({Kind::posix, id, left, timer.interval_ns});
+        else image.cpu_timers.push_back({Kind::interval, interval_timer(id), left, timer.interval_ns});
     }
     rlimit limit{};
     auto used = read_cpu_clock({p.pid, HomeTid()}, 0);

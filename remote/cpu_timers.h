@@ -16,4 +16,9 @@ struct CpuTimer {
     unsigned idle_looks = 0;                     // … and how often in a row it had not moved
 };
 
+// setitimer's are kept among the others, by numbers that home's kernel gives to none. As those of a signal that home has
+// been asked to raise they come back, since nobody may raise a signal in the kernel's name; the worker puts that right.
+constexpr int32_t interval_timer(int32_t which) { return -1 - which; }
+void as_the_kernels(siginfo_t&);
+
 }  // namespace omx

@@ -77,7 +77,7 @@ void Worker::on_exec_event(Thread& t) {
     auto& leader = guests_.only_leader_left(p);
     p.stage = Process::Stage::restoring;
     p.installed = std::make_shared<InstalledFiles>();
-    p.cpu_timers.clear();
+    std::erase_if(p.cpu_timers, [](auto& timer) { return timer.first >= 0; });    // setitimer's go on
     p.overruns.clear();
     restoring_begins(p);
     p.space = std::make_shared<LazySpace>();

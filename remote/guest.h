@@ -65,6 +65,7 @@ struct GuestThread {
     HomeTid tid;
     GuestProcess* process = nullptr;
     GuestCall call;
+    uint64_t timed_ns = 0;                       // the CPU time at which it got its last signal of setitimer's timers
     bool exiting = false;                        // has called exit; nothing of its code runs any more
     std::optional<InjectedCall> injected;
     std::optional<LazyMapping> lazy_mapping;

@@ -30,10 +30,6 @@ namespace {
 
 constexpr size_t kRunBytes = 1 << 20, kQueueBytes = 4 << 20;
 
-uint64_t to_ns(const timeval& t) {
-    return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_usec) * 1000;
-}
-
 // Faults come again when the instruction is run again.
 bool is_fault(const siginfo_t& info) {
     switch (info.si_signo) {
@@ -407,12 +403,6 @@ Status Worker::ask_the_kernel(Process& p, GuestCapture& capture) {
         return result && *result == 0 &&
                p.memory.read(GuestAddr(scratch), std::as_writable_bytes(std::span(&into, 1))) == sizeof into;
     };
-    for (int32_t which : {ITIMER_VIRTUAL, ITIMER_PROF}) {
-        itimerval timer{};
-        if (!asked(*first, timer, SYS_getitimer, {static_cast<uint64_t>(which), scratch})) continue;
-        if (uint64_t left = to_ns(timer.it_value))
-            image.cpu_timers.push_back({CpuTimerState::Kind::interval, which, left, to_ns(timer.it_interval)});
-    }
     for (auto& s : image.threads) {
         auto& t = *guests_.thread(s.tid);
         stack_t stack{};

@@ -51,13 +51,34 @@ SignalState signal_state(HomePid pid, HomeTid tid) {
 
 // ---- frames ----
 
-void Worker::on_signal(const SignalFrame& frame) {
+// Natively such a signal finds the thread that runs when the timer runs out, and profilers rely on it: it is for the one
+// that has used most since it got its last one. 0: whoever doesn't block it.
+HomeTid Worker::who_is_timed(Process& p, int signal) {
+    Thread* most = nullptr;
+    uint64_t used_most = 0;
+    for (pid_t tid : p.threads) {
+        auto& t = *guests_.thread(HomeTid(tid));
+        uint64_t used = read_cpu_clock({p.pid, t.tid}, 0).value_or(0);
+        uint64_t since = used - std::min(used, t.timed_ns);
+        if (t.exiting || since <= used_most || signal_state(p.pid, t.tid).blocked & bit(signal)) continue;
+        most = &t, used_most = since;
+    }
+    if (!most) return HomeTid();
+    most->timed_ns += used_most;
+    return most->tid;
+}
+
+void Worker::on_signal(const SignalFrame& from_home) {
+    auto frame = from_home;
     auto p = guests_.process(frame.pid);
     int signal = frame.info.si_signo;
     if (signal < 1 || signal > 64 || signal == SIGKILL || signal == SIGSTOP)
         return link_ended({fmt::format("home sent signal {} as one to be handled", signal), EPROTO});
     if (!p && clone_) early_signals_.push_back(frame);
     if (!p || p->killed) return;
+    bool times_all = frame.info.si_code == SI_TIMER && frame.info.si_timerid < 0;
+    if (times_all && p->threads.size() > 1) frame.tid = who_is_timed(*p, signal);
+    if (times_all) as_the_kernels(frame.info);
     OMX_DEBUG("{}: signal {} for thread {}", p->pid.value, signal, frame.tid.value);
     // Ordinary signals of one kind merge while pending, as they do at home, and all those of one timer; what waits
     // already keeps its siginfo.

@@ -287,6 +287,9 @@ private:
     static std::optional<rlimit> wanted_limit(Thread&, uint32_t nr, const CallArgs&);
     void follow_limit(Thread&, const GuestCall&);
     void keep_cpu_timer(Thread&, const CallArgs&);
+    void start_cpu_timer(CpuTimer&, const itimerspec&, uint64_t now_ns, std::optional<uint64_t> since);
+    int64_t interval_timer_call(Thread&, uint32_t nr, const CallArgs&);
+    HomeTid who_is_timed(Process&, int signal);
     static void note_overrun(Process&, const siginfo_t& taken);
     void note_timer_call(Thread&, uint32_t nr, const CallArgs&);
     std::optional<int64_t> cpu_timer_call(Thread&, uint32_t nr, const CallArgs&);

@@ -21,7 +21,7 @@ class Node:
 
     def _wait_until_listening(self, patience_s=10):
         end = time.monotonic() + patience_s
-        while not os.path.exists(self.socket):
+        while "listening on" not in self.log():                 # its socket is there before anybody can connect to it
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError("the node did not start:\n" + self.log())
             time.sleep(0.005)

@@ -156,7 +156,8 @@ TEST_CASE("commands are placed one by one") {
     CHECK(place(SYS_setrlimit, {7 /* RLIMIT_NOFILE */}) == Place::forward);
     CHECK(place(SYS_prlimit64, {0, 3, 0}) == Place::forward);
     CHECK(place(SYS_setitimer, {0}) == Place::forward);
-    CHECK(place(SYS_setitimer, {2}) == Place::local);
+    CHECK(place(SYS_setitimer, {2}) == Place::cached);
+    CHECK(place(SYS_getitimer, {1}) == Place::cached);
     CHECK(place(SYS_sendto, {3, 0, 0, 0x4000000}) == Place::home);
     CHECK(place(SYS_setsockopt, {3, 1, 2}) == Place::forward);
     CHECK(place(SYS_get_robust_list, {0}) == Place::local);
