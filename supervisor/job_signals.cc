@@ -88,7 +88,8 @@ void Job::answer_interrupted(Thread& t) {
     auto& active = *t.active;
     auto& op = t.process->slots->slot(t.slot).ops[active.guest_op];
     bool plain = active.arena && active.arena->after.empty() && may_block(active.call.nr, active.call.guest);
-    if (!active.restart || active.proc || !plain || active.call.nr == SYS_execve || active.call.nr == SYS_execveat) return;
+    bool executes = active.call.nr == SYS_execve || active.call.nr == SYS_execveat;
+    if (!active.restart || active.proc || !plain || executes) return;
     std::atomic_ref(op.result).store(-EINTR);
     reply(t, {-EINTR, active.restart});
     t.active.emplace();
@@ -366,7 +367,8 @@ bool Job::mend_trap(Thread& t, const user_regs_struct& regs) {
     if (!t.trap_blocked && !(action && action->handler == 1)) return true;
     constexpr uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
     uint64_t mask = 0;
-    if (!tracee::signal_mask(t.tid, mask) || !tracee::set_signal_mask(t.tid, mask | trap) || !action) return true;
+    if (!tracee::signal_mask(t.tid, mask)) return true;
+    if (!tracee::set_signal_mask(t.tid, action ? ~uint64_t{0} : mask | trap) || !action) return true;
     // At the end of that place: what operations of ours have there is in front.
     uint64_t place = own_place(t) + OMX_PAGE - sizeof *action;
     std::memcpy(in_slot(t, place, sizeof *action), &*action, sizeof *action);
@@ -375,9 +377,9 @@ bool Job::mend_trap(Thread& t, const user_regs_struct& regs) {
     injected.rax = SYS_rt_sigaction, injected.orig_rax = ~uint64_t{0};
     injected.rdi = SIGTRAP, injected.rsi = place;
     injected.rdx = 0, injected.r10 = sizeof mask;
-    if (!make_call(t.tid, injected)) return false;             // a SIGTRAP that is pending waits, blocked
+    if (!make_call(t.tid, injected)) return false;             // signals that are pending wait, blocked
     tracee::set_registers(t.tid, regs);
-    if (!t.trap_blocked) tracee::set_signal_mask(t.tid, mask);
+    tracee::set_signal_mask(t.tid, t.trap_blocked ? mask | trap : mask);
     return true;
 }
 
