@@ -19,7 +19,7 @@ enum class RegionKind : uint8_t {
 namespace trait {
 constexpr uint32_t dont_fork = 1, wipe_on_fork = 2, huge_pages = 4, no_huge_pages = 8, mergeable = 16, dont_dump = 32,
                    locked = 64, locked_on_fault = 128, grows_down = 256, no_reserve = 512, sequential = 1024,
-                   random = 2048, sealed = 4096, all = 8191;
+                   random = 2048, sealed = 4096, never_written = 8192, all = 16383;
 }
 
 struct Region {

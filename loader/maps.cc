@@ -56,9 +56,10 @@ uint32_t traits_of(std::string_view flags) {
         {"mg", trait::mergeable}, {"dd", trait::dont_dump}, {"lo", trait::locked}, {"lf", trait::locked_on_fault},
         {"gd", trait::grows_down}, {"nr", trait::no_reserve}, {"sr", trait::sequential}, {"rr", trait::random},
         {"sl", trait::sealed}};
-    uint32_t traits = 0;
+    uint32_t traits = trait::never_written;
     for (TextScan s(flags); !s.rest().empty(); s.skip(' ')) {
         auto word = s.word();
+        if (word == "mw") traits &= ~trait::never_written;
         for (auto [name, bit] : names)
             if (name == word) traits |= bit;
     }

@@ -40,6 +40,7 @@ struct Homecoming {
     bool opened = false;                 // it has closed itself to us (PR_SET_DUMPABLE, 0), and will be again
     UniqueFd files_to;                   // over which the deputy gets descriptors; its own end is number `files_at`
     int files_at = -1;
+    std::vector<UniqueFd> readers;       // of files that are mapped for reading only: such a mapping stays so
     int64_t monotonic = 0;               // what its clock showed last: it goes on when ours shows that
     bool all_here = false;               // its memory
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();

@@ -228,7 +228,12 @@ private:
     static void plan_traits(Process&);
     void plan_cpu_timers(Process&);
     Result<int> file_for(Process&, const FileKey&, uint64_t bytes);
-    using FilesToHand = std::vector<std::pair<uint32_t, int>>;      // index in the image, descriptor of ours
+    struct FileToHand {
+        uint32_t index;          // in the image
+        int fd;                  // of ours
+        bool for_readers;        // of what can't become writable
+    };
+    using FilesToHand = std::vector<FileToHand>;
     Result<std::vector<SlotOp>> take_file_socket(Process&);
     Result<std::vector<SlotOp>> hand_files(Process&, const FilesToHand&);
     Result<std::vector<SlotOp>> map_files(Process&, const FilesToHand&);

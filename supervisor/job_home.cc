@@ -263,11 +263,22 @@ Result<int> Job::file_for(Process& p, const FileKey& key, uint64_t bytes) {
 }
 
 namespace {
+bool of_file(const Region& g, uint32_t file) { return g.file == static_cast<int32_t>(file); }
+
 bool mapped_shared(const Image& image, uint32_t file) {
     return std::ranges::any_of(image.regions, [&](auto& g) {
         bool shared = g.kind == RegionKind::shared_anonymous || g.kind == RegionKind::shared_file;
-        return shared && g.file == static_cast<int32_t>(file);
+        return shared && of_file(g, file);
     });
+}
+
+bool is_readers(const Region& g) { return g.kind == RegionKind::shared_file && (g.traits & trait::never_written); }
+
+// What can't be opened again is mapped by the descriptor that there is.
+int reader_of(Homecoming& h, int fd) {
+    UniqueFd reader(open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!reader) return fd;
+    return h.readers.emplace_back(std::move(reader)).get();
 }
 
 // Its table may be full, of what is the program's own. False: then of what it has mapped privately the pages travel.
@@ -302,8 +313,10 @@ Status Job::plan_files(Process& p) {
         auto fd = file_for(p, h.image->files[i], bytes);
         if (!fd) return std::unexpected(fd.error());
         if (!room && !mapped_shared(*h.image, i)) *fd = -1;
-        if (*fd >= 0) files.emplace_back(i, *fd);
+        if (*fd >= 0) files.push_back({i, *fd, false});
         else h.whole.push_back(i);
+        bool read = std::ranges::any_of(h.image->regions, [&](auto& g) { return is_readers(g) && of_file(g, i); });
+        if (*fd >= 0 && read) files.push_back({i, reader_of(h, *fd), true});
     }
     Ops whole;
     for (auto& g : h.image->regions)
@@ -356,7 +369,7 @@ Result<std::vector<SlotOp>> Job::hand_files(Process& p, const FilesToHand& files
     auto c = CMSG_FIRSTHDR(&header);
     c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(int) * files.size());
     for (size_t i = 0; i < files.size(); i++)
-        std::memcpy(CMSG_DATA(c) + i * sizeof(int), &files[i].second, sizeof(int));
+        std::memcpy(CMSG_DATA(c) + i * sizeof(int), &files[i].fd, sizeof(int));
     if (sendmsg(h.files_to.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
         return fail_errno("its files can't be handed over");
     Inbox inbox{};
@@ -384,7 +397,8 @@ Result<std::vector<SlotOp>> Job::map_files(Process& p, const FilesToHand& files)
         int number;
         std::memcpy(&number, inbox.message.control + CMSG_LEN(0) + i * sizeof(int), sizeof number);
         for (auto& g : h.image->regions)
-            if (g.file == static_cast<int32_t>(files[i].first)) maps.push_back(map_op(g, number));
+            if (of_file(g, files[i].index) && is_readers(g) == files[i].for_readers)
+                maps.push_back(map_op(g, number));
         closes.push_back(op(SYS_close, {arg(number)}));
     }
     maps.insert(maps.end(), closes.begin(), closes.end());

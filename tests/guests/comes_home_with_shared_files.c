@@ -32,6 +32,8 @@ int main(void) {
     counted = copy.count;
     SAY("the file says %d, \"%s\"\n", counted, copy.text);
     SAY("by the other mapping: \"%s\"\n", reader + offsetof(struct common, text));
+    IS(mprotect((void *)reader, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES);
+    IS(mprotect(c, 8192, PROT_READ) == 0 && mprotect(c, 8192, PROT_READ | PROT_WRITE) == 0);
     TRY(munmap(c, 8192));
     return 0;
 }
