@@ -309,6 +309,10 @@ void Worker::on_lane_stop(Thread& t) {
     } else if (p.lane.pongs.empty() || leave_island(t, false) == IslandMove::wait) {
         return;
     }
+    tell_signals_are_here(p);
+}
+
+void Worker::tell_signals_are_here(Process& p) {
     for (auto& body : std::exchange(p.lane.pongs, {})) link_.send(FrameType::pong, 0, View(body));
 }
 

@@ -227,6 +227,9 @@ void Worker::on_handler_entered(Thread& t) {
 }
 
 void Worker::on_sigreturn(Thread& t) {
+    // The kernel forgets our interrupt for a ping at whichever stop comes next. Other calls that home then has begun anew
+    // bring another one, this one doesn't.
+    tell_signals_are_here(*t.process);
     GuestAddr at(t.at_stop.rsp + offsetof(ucontext_t, uc_sigmask));
     uint64_t mask = 0;
     auto& memory = t.process->memory;

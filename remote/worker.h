@@ -101,6 +101,7 @@ private:
     void hold_nothing_back(Thread&);
     void let_out_who_waits();
     void on_lane_stop(Thread&);
+    void tell_signals_are_here(Process&);
     void finish_lane_exit(Thread&);
     void on_ping(const Frame&);
 
