@@ -20,7 +20,7 @@ std::unexpected<Error> bad(const Region& g, std::string_view what) {
 
 Status check_region(const Image& i, const Region& g) {
     if (!aligned(g.start) || !aligned(g.end)) return bad(g, "not page aligned");
-    if (g.start >= g.end || g.start < kUserStart || g.end > kUserEnd) return bad(g, "not within user memory");
+    if (g.start >= g.end || g.start < kPage || g.end > kUserEnd) return bad(g, "not within user memory");
     if (g.prot & ~uint32_t{PROT_READ | PROT_WRITE | PROT_EXEC}) return bad(g, "unknown protection");
     if (g.kind > RegionKind::shared_file) return bad(g, "unknown kind");
     if (g.traits & ~trait::all) return bad(g, "unknown traits");

@@ -5,7 +5,7 @@
 namespace omx {
 
 constexpr uint64_t kPage = 4096;
-constexpr uint64_t kUserStart = 0x10000;              // vm.mmap_min_addr is never above this where programs run
+constexpr uint64_t kUserStart = 0x10000;              // vm.mmap_min_addr is never above this; root may map below
 constexpr uint64_t kUserEnd = 0x7ffffffff000;         // four-level paging; more is given only to who asks by address
 constexpr size_t kMaxRegions = 1 << 17;               // twice the default of vm.max_map_count
 constexpr size_t kMaxThreads = 1 << 15;

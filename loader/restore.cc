@@ -58,7 +58,7 @@ AddressGaps taken_by(const Image& image) {
     for (const auto& g : image.regions) {
         uint64_t growth = 0;
         if (g.kind == RegionKind::stack) growth = std::clamp(image.limits.stack_soft, kGiB, 64 * kGiB);
-        taken.take(g.start - std::min(g.start - kUserStart, growth), g.end);
+        taken.take(g.start - std::min(g.start - std::min(g.start, kUserStart), growth), g.end);
     }
     taken.take(image.mm.start_brk, std::min(image.mm.brk + 64 * kGiB, kUserEnd));
     return taken;
