@@ -55,8 +55,8 @@ int main(void) {
     IS(strstr(text_of(pid, "smaps_rollup"), "[rollup]\nRss:") != NULL);
     SAY("exe %s\n", strrchr(text_of(pid, "cmdline"), '/'));
     (void)!write(go[1], "g", 1);
-    while (state_of(pid) != 'R') guest_sleep_ms(1);
-    SAY("computing: %c\n", state_of(pid));
+    while ((c = state_of(pid)) != 'R') guest_sleep_ms(1);         // its call may still be about to end
+    SAY("computing: %c\n", c);
     kill(pid, SIGSTOP);
     int status;
     waitpid(pid, &status, WUNTRACED);
