@@ -1,6 +1,8 @@
-// Bodies of the frames. docs/protocol.md has the same as a page: change both together.
+// Bodies of the frames. docs/protocol.md has the same as a page: change both together. What a body is made of is said
+// once, by fields(); encoders and decoders follow from it. A new frame: its fields(), and a line in the list at the end.
 // Encoders cut texts at their bound instead of failing; decoders refuse what is longer.
 #include "protocol/frames.h"
+#include <concepts>
 #include <string_view>
 #include <sys/wait.h>
 
@@ -28,45 +30,91 @@ void make_printable(std::string& s) {
     }
 }
 
-// A Reader that remembers what was wrong first, for the one error of a frame.
-class Body {
+// Of a body's fields: writes them. Whoever sends is right, so that nothing is required.
+class Put {
 public:
-    Body(FrameType type, View body) : type_(type), in_(body) {}
-    template <class T> T get() { return in_.get<T>(); }
-    View bytes() { return in_.bytes(); }
-
-    std::string text(const char* field, size_t bound) {
-        auto v = in_.bytes();
-        require(v.size() <= bound, field, "is too long");
-        if (v.size() > bound) return {};
-        std::string s(reinterpret_cast<const char*>(v.data()), v.size());
-        make_printable(s);
-        return s;
+    enum class Tail { copied, left_out };
+    explicit Put(Writer& w, Tail tail = Tail::copied) : w_(w), tail_(tail) {}
+    template <class T> void operator()(const T& v) { w_.put(v); }
+    bool version(uint32_t v) { return w_.put(v), true; }
+    void pid(HomePid v) { w_.put(v); }
+    void tid(HomeTid v) { w_.put(v); }
+    void flag(const char*, bool v) { put_flag(w_, v); }
+    void text(const char*, const std::string& v, size_t bound) { put_text(w_, v, bound); }
+    void nanoseconds(const char*, int64_t v, int64_t) { w_.put(v); }
+    void scheduling(const Scheduling& v) { v.encode(w_); }
+    void bytes(View v) { w_.bytes(v); }
+    // At the end of a body, where the link may send it from where it is.
+    void tail(View v) {
+        w_.put(static_cast<uint32_t>(v.size()));
+        if (tail_ == Tail::copied) w_.raw(v.data(), v.size());
     }
-    bool flag(const char* field) {
-        auto v = in_.get<uint8_t>();
-        require(v <= 1, field, "is neither 0 nor 1");
-        return v == 1;
+    void numbers(const char*, const std::vector<uint32_t>& v) { w_.bytes(std::as_bytes(std::span(v))); }
+    template <class T> void list(const char*, const std::vector<T>& v, size_t, auto&& one) {
+        w_.put(static_cast<uint32_t>(v.size()));
+        for (auto& each : v) one(each);
+    }
+    void require(bool, const char*, const char*) {}
+
+private:
+    Writer& w_;
+    Tail tail_;
+};
+
+// … reads and checks them, and remembers what was wrong first, for the one error of a frame.
+class Take {
+public:
+    Take(FrameType type, View body) : type_(type), in_(body) {}
+    template <class T> void operator()(T& v) { v = in_.get<T>(); }
+    // Only the version's place is common to all versions, so nothing behind another one is looked at: who reads it can
+    // say (or send) a proper refusal. False: it is another.
+    bool version(uint32_t& v) {
+        v = in_.get<uint32_t>();
+        other_version_ = in_.ok() && v != kProtocolVersion;
+        return !other_version_;
+    }
+    void pid(HomePid& v) { v = HomePid(task("pid")); }
+    void tid(HomeTid& v) { v = HomeTid(task("tid")); }
+    void flag(const char* field, bool& v) {
+        auto byte = in_.get<uint8_t>();
+        require(byte <= 1, field, "is neither 0 nor 1");
+        v = byte == 1;
+    }
+    void text(const char* field, std::string& v, size_t bound) {
+        auto all = in_.bytes();
+        require(all.size() <= bound, field, "is too long");
+        if (all.size() > bound) return;
+        v.assign(reinterpret_cast<const char*>(all.data()), all.size());
+        make_printable(v);
     }
     // Bounded, so that sums of them can't overflow.
-    int64_t nanoseconds(const char* field, int64_t most) {
-        auto ns = in_.get<int64_t>();
-        require(ns >= -most && ns <= most, field, "is no time");
-        return ns;
+    void nanoseconds(const char* field, int64_t& v, int64_t most) {
+        v = in_.get<int64_t>();
+        require(v >= -most && v <= most, field, "is no time");
     }
-    bool fine() const { return in_.ok() && complaint_.empty(); }
-    HomePid pid() { return HomePid(task("pid")); }
-    HomeTid tid() { return HomeTid(task("tid")); }
-    Scheduling scheduling() {
-        auto s = Scheduling::read(in_);
-        require(s.sound(), "scheduling", "is none of a kernel's");
-        return s;
+    void scheduling(Scheduling& v) {
+        v = Scheduling::read(in_);
+        require(v.sound(), "scheduling", "is none of a kernel's");
+    }
+    void bytes(View& v) { v = in_.bytes(); }
+    void tail(View& v) { v = in_.bytes(); }
+    void numbers(const char* field, std::vector<uint32_t>& v) {
+        auto all = in_.bytes();
+        require(all.size() % sizeof(uint32_t) == 0, field, "is no list of numbers");
+        v.resize(all.size() / sizeof(uint32_t));
+        std::memcpy(v.data(), all.data(), v.size() * sizeof(uint32_t));
+    }
+    template <class T> void list(const char* field, std::vector<T>& v, size_t most, auto&& one) {
+        auto count = in_.get<uint32_t>();
+        require(count <= most, field, "is more than can be");
+        for (uint32_t i = 0; i < count && in_.ok() && complaint_.empty(); i++) one(v.emplace_back());
     }
     void require(bool holds, const char* field, const char* what) {
         if (!holds && in_.ok() && complaint_.empty()) complaint_ = fmt::format("{} {}", field, what);
     }
     // What the decoder returns: the value, or why not.
     template <class T> Result<T> result(T value) {
+        if (other_version_) return value;
         if (!in_.ok()) return malformed("is too short");
         if (!complaint_.empty()) return malformed(complaint_);
         if (!in_.finished()) return malformed(fmt::format("has {} bytes too many", in_.left()));
@@ -85,6 +133,7 @@ private:
     }
     FrameType type_;
     Reader in_;
+    bool other_version_ = false;
     std::string complaint_;
 };
 
@@ -150,441 +199,194 @@ bool known(FrameType type) {
     return n < 64 && (set >> n & 1);
 }
 
+namespace {
+
+// A frame to be written (const) or read.
+template <class T, class F> concept Of = std::same_as<std::remove_const_t<T>, F>;
+
 // ---- handshake ----
 
-void Hello::encode(Writer& w) const {
-    w.put(version);
-    w.put(uid);
-    w.put(pid_max);
-    w.put(job);
-    w.put(cpus);
-    w.put(memory_nodes);
-    w.put(cpu);
-    w.put(asked);
-    put_text(w, host, kMaxNameBytes);
-    put_text(w, kernel, kMaxNameBytes);
-    put_text(w, command, kMaxCommandBytes);
-    put_text(w, boot_id, kMaxNameBytes);
+void fields(auto& a, Of<Hello> auto& f) {
+    if (!a.version(f.version)) return;
+    a(f.uid), a(f.pid_max), a(f.job), a(f.cpus), a(f.memory_nodes), a(f.cpu), a(f.asked);
+    a.text("host", f.host, kMaxNameBytes);
+    a.text("kernel", f.kernel, kMaxNameBytes);
+    a.text("command", f.command, kMaxCommandBytes);
+    a.text("boot_id", f.boot_id, kMaxNameBytes);
 }
-
-Result<Hello> Hello::decode(View body) {
-    Body in(FrameType::hello, body);
-    Hello h;
-    h.version = in.get<uint32_t>();
-    // Only the version's place is common to all versions, so nothing behind it is looked at: who reads this hello
-    // can say (or send) a proper refusal.
-    if (body.size() >= sizeof h.version && h.version != kProtocolVersion) return h;
-    h.uid = in.get<uint32_t>();
-    h.pid_max = in.get<uint32_t>();
-    h.job = in.get<uint32_t>();
-    h.cpus = in.get<uint32_t>();
-    h.memory_nodes = in.get<uint32_t>();
-    h.cpu = in.get<CpuFeatures>();
-    h.asked = in.get<int64_t>();
-    h.host = in.text("host", kMaxNameBytes);
-    h.kernel = in.text("kernel", kMaxNameBytes);
-    h.command = in.text("command", kMaxCommandBytes);
-    h.boot_id = in.text("boot_id", kMaxNameBytes);
-    return in.result(std::move(h));
-}
-
-void Refuse::encode(Writer& w) const { put_text(w, reason, kMaxReasonBytes); }
-
-Result<Refuse> Refuse::decode(View body) {
-    Body in(FrameType::refuse, body);
-    Refuse f{in.text("reason", kMaxReasonBytes)};
-    return in.result(std::move(f));
-}
+void fields(auto& a, Of<Refuse> auto& f) { a.text("reason", f.reason, kMaxReasonBytes); }
 
 // ---- life of guests ----
 
-void ImageFrame::encode_head(Writer& w) const {
-    w.put(pid);
-    w.put(tid);
-    put_flag(w, is_exec);
-    w.put(static_cast<uint32_t>(image.size()));
+void fields(auto& a, Of<ImageFrame> auto& f) {
+    a.pid(f.pid), a.tid(f.tid), a.flag("is_exec", f.is_exec), a.tail(f.image);
 }
-
-void ImageFrame::encode(Writer& w) const {
-    encode_head(w);
-    w.raw(image.data(), image.size());
+void fields(auto& a, Of<ImageDone> auto& f) { a.pid(f.pid), a.text("error", f.error, kMaxReasonBytes); }
+void fields(auto& a, Of<SignalFrame> auto& f) {
+    a.pid(f.pid), a(f.tid), a(f.info);
+    a.require(f.tid.value >= 0, "tid", "is negative");
+    a.require(f.info.si_signo >= 1 && f.info.si_signo <= 64, "si_signo", "is no signal");
 }
-
-Result<ImageFrame> ImageFrame::decode(View body) {
-    Body in(FrameType::image, body);
-    ImageFrame f;
-    f.pid = in.pid();
-    f.tid = in.tid();
-    f.is_exec = in.flag("is_exec");
-    f.image = in.bytes();
-    return in.result(f);
-}
-
-void ImageDone::encode(Writer& w) const {
-    w.put(pid);
-    put_text(w, error, kMaxReasonBytes);
-}
-
-Result<ImageDone> ImageDone::decode(View body) {
-    Body in(FrameType::image_done, body);
-    ImageDone f;
-    f.pid = in.pid();
-    f.error = in.text("error", kMaxReasonBytes);
-    return in.result(std::move(f));
-}
-
-void SignalFrame::encode(Writer& w) const {
-    w.put(pid);
-    w.put(tid);
-    w.put(info);
-}
-
-Result<SignalFrame> SignalFrame::decode(View body) {
-    Body in(FrameType::signal, body);
-    SignalFrame f;
-    f.pid = in.pid();
-    f.tid = in.get<HomeTid>();
-    f.info = in.get<siginfo_t>();
-    in.require(f.tid.value >= 0, "tid", "is negative");
-    in.require(f.info.si_signo >= 1 && f.info.si_signo <= 64, "si_signo", "is no signal");
-    return in.result(f);
-}
-
-void KillFrame::encode(Writer& w) const { w.put(pid); }
-
-Result<KillFrame> KillFrame::decode(View body) {
-    Body in(FrameType::kill, body);
-    KillFrame f{in.pid()};
-    return in.result(f);
-}
-
-void GoneFrame::encode(Writer& w) const {
-    w.put(pid);
-    w.put(wait_status);
-    w.put(user_us);
-    w.put(system_us);
-    w.put(max_rss_kib);
-    w.put(wall_us);
-}
-
-Result<GoneFrame> GoneFrame::decode(View body) {
-    Body in(FrameType::gone, body);
-    GoneFrame f;
-    f.pid = in.pid();
-    f.wait_status = in.get<int32_t>();
-    f.user_us = in.get<uint64_t>();
-    f.system_us = in.get<uint64_t>();
-    f.max_rss_kib = in.get<uint64_t>();
-    f.wall_us = in.get<uint64_t>();
+void fields(auto& a, Of<KillFrame> auto& f) { a.pid(f.pid); }
+void fields(auto& a, Of<GoneFrame> auto& f) {
+    a.pid(f.pid), a(f.wait_status), a(f.user_us), a(f.system_us), a(f.max_rss_kib), a(f.wall_us);
     bool ended = (f.wait_status & ~0xffff) == 0 && (WIFEXITED(f.wait_status) || WIFSIGNALED(f.wait_status));
-    in.require(ended, "wait_status", "is not that of an ended process");
-    return in.result(f);
+    a.require(ended, "wait_status", "is not that of an ended process");
 }
-
-void LostFrame::encode(Writer& w) const {
-    w.put(pid);
-    put_text(w, reason, kMaxReasonBytes);
-    put_text(w, call, kMaxNameBytes);
+void fields(auto& a, Of<LostFrame> auto& f) {
+    a.pid(f.pid), a.text("reason", f.reason, kMaxReasonBytes), a.text("call", f.call, kMaxNameBytes);
 }
-
-Result<LostFrame> LostFrame::decode(View body) {
-    Body in(FrameType::lost, body);
-    LostFrame f;
-    f.pid = in.pid();
-    f.reason = in.text("reason", kMaxReasonBytes);
-    f.call = in.text("call", kMaxNameBytes);
-    return in.result(std::move(f));
-}
-
-void FreezeFrame::encode(Writer& w) const {
-    w.put(pid);
-    put_flag(w, frozen);
-}
-
-Result<FreezeFrame> FreezeFrame::decode(View body) {
-    Body in(FrameType::freeze, body);
-    FreezeFrame f;
-    f.pid = in.pid();
-    f.frozen = in.flag("frozen");
-    return in.result(f);
-}
-
-void MaskFrame::encode(Writer& w) const {
-    w.put(tid);
-    w.put(mask);
-}
-
-Result<MaskFrame> MaskFrame::decode(View body) {
-    Body in(FrameType::mask, body);
-    MaskFrame f;
-    f.tid = in.tid();
-    f.mask = in.get<uint64_t>();
-    return in.result(f);
-}
-
-void SchedulingFrame::encode(Writer& w) const {
-    w.put(tid);
-    scheduling.encode(w);
-}
-
-Result<SchedulingFrame> SchedulingFrame::decode(View body) {
-    Body in(FrameType::scheduling, body);
-    SchedulingFrame f;
-    f.tid = in.tid();
-    f.scheduling = in.scheduling();
-    return in.result(std::move(f));
-}
+void fields(auto& a, Of<FreezeFrame> auto& f) { a.pid(f.pid), a.flag("frozen", f.frozen); }
+void fields(auto& a, Of<MaskFrame> auto& f) { a.tid(f.tid), a(f.mask); }
+void fields(auto& a, Of<SchedulingFrame> auto& f) { a.tid(f.tid), a.scheduling(f.scheduling); }
 
 // ---- lanes ----
 
-void LaneAsk::encode(Writer& w) const {
-    w.put(pid);
-    w.put(lane);
-    w.put(token);
+void fields(auto& a, Of<LaneAsk> auto& f) { a.pid(f.pid), a(f.lane), a(f.token); }
+void fields(auto& a, Of<LaneHello> auto& f) {
+    if (a.version(f.version)) a(f.token), a(f.lane);
 }
-
-Result<LaneAsk> LaneAsk::decode(View body) {
-    Body in(FrameType::lane_ask, body);
-    LaneAsk f;
-    f.pid = in.pid();
-    f.lane = in.get<uint64_t>();
-    f.token = in.get<LaneToken>();
-    return in.result(f);
-}
-
-void LaneHello::encode(Writer& w) const {
-    w.put(version);
-    w.put(token);
-    w.put(lane);
-}
-
-Result<LaneHello> LaneHello::decode(View body) {
-    Body in(FrameType::lane, body);
-    LaneHello f;
-    f.version = in.get<uint32_t>();
-    if (body.size() >= sizeof f.version && f.version != kProtocolVersion) return f;
-    f.token = in.get<LaneToken>();
-    f.lane = in.get<uint64_t>();
-    return in.result(f);
-}
-
-void UndoFrame::encode(Writer& w) const {
-    w.put(pid);
-    w.put(caller);
-}
-
-Result<UndoFrame> UndoFrame::decode(View body) {
-    Body in(FrameType::undo, body);
-    UndoFrame f;
-    f.pid = in.pid();
-    f.caller = in.tid();
-    return in.result(f);
-}
+void fields(auto& a, Of<UndoFrame> auto& f) { a.pid(f.pid), a.tid(f.caller); }
 
 // ---- files ----
 
-void FileGet::encode(Writer& w) const {
-    w.put(handle);
-    w.put(offset);
-    w.put(bytes);
-}
-
-Result<FileGet> FileGet::decode(View body) {
-    Body in(FrameType::file_get, body);
-    FileGet f;
-    f.handle = in.get<uint64_t>();
-    f.offset = in.get<uint64_t>();
-    f.bytes = in.get<uint64_t>();
+void fields(auto& a, Of<FileGet> auto& f) {
+    a(f.handle), a(f.offset), a(f.bytes);
     // off_t is signed: whoever reads may add the two without a thought of wrapping.
-    in.require(f.offset <= INT64_MAX && f.bytes <= INT64_MAX - f.offset, "offset + bytes", "is beyond any file");
-    return in.result(f);
+    a.require(f.offset <= INT64_MAX && f.bytes <= INT64_MAX - f.offset, "offset + bytes", "is beyond any file");
 }
-
-void FileData::encode_head(Writer& w) const {
-    w.put(handle);
-    w.put(offset);
-    w.put(error);
-    put_flag(w, last);
-    w.put(static_cast<uint32_t>(data.size()));
+void fields(auto& a, Of<FileData> auto& f) {
+    a(f.handle), a(f.offset), a(f.error), a.flag("last", f.last), a.tail(f.data);
+    a.require(f.error >= 0 && f.error <= kGreatestErrno, "error", "is no errno");
+    a.require(f.offset <= INT64_MAX - kMaxFrameBytes, "offset", "is beyond any file");
 }
+void fields(auto& a, Of<FileDone> auto& f) { a(f.handle); }
 
-void FileData::encode(Writer& w) const {
-    encode_head(w);
-    w.raw(data.data(), data.size());
+// ---- shared files ----
+
+void fields(auto& a, Of<SharedFrame> auto& f) {
+    a(f.handle), a(f.number), a(f.bytes);
+    a.require(f.bytes <= kMaxSharedBytes, "bytes", "is more than can be shared");
+    uint64_t end = 0;
+    a.list("count", f.changes, kMaxSharedBytes, [&](auto& change) {
+        a(change.offset), a.bytes(change.data);
+        a.require(change.offset >= end && !change.data.empty(), "offset", "is out of order");
+        end = uint64_t{change.offset} + change.data.size();
+        a.require(end <= kMaxSharedBytes, "offset", "is beyond what can be shared");
+    });
 }
-
-Result<FileData> FileData::decode(View body) {
-    Body in(FrameType::file_data, body);
-    FileData f;
-    f.handle = in.get<uint64_t>();
-    f.offset = in.get<uint64_t>();
-    f.error = in.get<int32_t>();
-    f.last = in.flag("last");
-    f.data = in.bytes();
-    in.require(f.error >= 0 && f.error <= kGreatestErrno, "error", "is no errno");
-    in.require(f.offset <= INT64_MAX - kMaxFrameBytes, "offset", "is beyond any file");
-    return in.result(f);
-}
-
-void FileDone::encode(Writer& w) const { w.put(handle); }
-
-Result<FileDone> FileDone::decode(View body) {
-    Body in(FrameType::file_done, body);
-    FileDone f{in.get<uint64_t>()};
-    return in.result(f);
-}
+void fields(auto& a, Of<SharedDone> auto& f) { a(f.handle), a(f.grant); }
+void fields(auto& a, Of<SharedOver> auto& f) { a(f.handle), a.text("reason", f.reason, kMaxReasonBytes); }
 
 // ---- the way home ----
 
-void ComeFrame::encode(Writer& w) const {
-    w.put(pid.value);
-    put_text(w, reason, kMaxReasonBytes);
+void fields(auto& a, Of<ComeFrame> auto& f) { a.pid(f.pid), a.text("reason", f.reason, kMaxReasonBytes); }
+void fields(auto& a, Of<LeaveFrame> auto& f) {
+    a.pid(f.pid), a.text("reason", f.reason, kMaxReasonBytes), a.text("call", f.call, kMaxNameBytes);
+}
+void fields(auto& a, Of<HomecomingFrame> auto& f) {
+    a.pid(f.pid), a.nanoseconds("monotonic", f.monotonic, kLongestUp), a.bytes(f.image);
+}
+void fields(auto& a, Of<ReadyFrame> auto& f) { a.pid(f.pid), a.numbers("whole", f.whole); }
+void fields(auto& a, Of<PagesFrame> auto& f) {
+    a.pid(f.pid), a(f.address), a.flag("last", f.last), a.tail(f.data);
+    a.require(f.address <= INT64_MAX - kMaxFrameBytes, "address", "is beyond any memory");
 }
 
-Result<ComeFrame> ComeFrame::decode(View body) {
-    Body in(FrameType::come, body);
-    ComeFrame c;
-    c.pid = in.pid();
-    c.reason = in.text("reason", kMaxReasonBytes);
-    return in.result(std::move(c));
+// ---- what guests see of their machine ----
+
+void fields(auto& a, Of<ProcAsk> auto& f) {
+    a.pid(f.pid), a.tid(f.task), a(f.file), a.flag("of_thread", f.of_thread), a.flag("write", f.write);
+    a(f.offset), a(f.bytes), a.bytes(f.data);
+    a.require(f.bytes <= kMaxFrameBytes / 2, "bytes", "is more than a frame holds");
+}
+void fields(auto& a, Of<ProcTold> auto& f) {
+    a(f.error), a(f.written), a.bytes(f.data);
+    a.require(f.error >= 0 && f.error <= kGreatestErrno, "error", "is no errno");
+}
+void fields(auto& a, Of<ClockAsk> auto& f) { a(f.asked); }
+void fields(auto& a, Of<ClockFrame> auto& f) {
+    a(f.asked);
+    a.nanoseconds("monotonic", f.monotonic, kLongestUp);
+    a.nanoseconds("realtime", f.realtime, kLatest);
+    a.nanoseconds("tai", f.tai, kLatest);
+    a.nanoseconds("boottime", f.boottime, kLongestUp);
+    a.nanoseconds("raw", f.raw, kLongestUp);
 }
 
-void LeaveFrame::encode(Writer& w) const {
-    w.put(pid.value);
-    put_text(w, reason, kMaxReasonBytes);
-    put_text(w, call, kMaxNameBytes);
+// ---- between a supervisor and commands ----
+
+void fields(auto& a, Of<AskFrame> auto& f) {
+    if (!a.version(f.version)) return;
+    a(f.wish), a(f.pid);
+    a.require(f.wish >= Wish::list && f.wish <= Wish::detach, "wish", "is none that there is");
+    a.require(f.pid.value >= 0, "pid", "is negative");
+}
+void fields(auto& a, Of<PlacedFrame> auto& f) {
+    a.pid(f.pid);
+    a.text("program", f.program, kMaxReasonBytes);
+    a.text("place", f.place, kMaxNameBytes);
+    a.text("why", f.why, kMaxReasonBytes);
+    a(f.calls), a(f.since_ms);
+}
+void fields(auto& a, Of<MovedFrame> auto& f) {
+    a(f.step), a(f.bytes), a(f.still_us), a.text("text", f.text, kMaxReasonBytes);
+    a.require(f.step <= MovedFrame::Step::failed, "step", "is none that there is");
 }
 
-Result<LeaveFrame> LeaveFrame::decode(View body) {
-    Body in(FrameType::leave, body);
-    LeaveFrame l;
-    l.pid = in.pid();
-    l.reason = in.text("reason", kMaxReasonBytes);
-    l.call = in.text("call", kMaxNameBytes);
-    return in.result(std::move(l));
+template <class F> Result<F> take(FrameType type, View body) {
+    Take in(type, body);
+    F f;
+    fields(in, f);
+    return in.result(std::move(f));
 }
 
-void HomecomingFrame::encode(Writer& w) const {
-    w.put(pid.value);
-    w.put(monotonic);
-    w.bytes(image);
-}
+}  // namespace
 
-Result<HomecomingFrame> HomecomingFrame::decode(View body) {
-    Body in(FrameType::homecoming, body);
-    HomecomingFrame h;
-    h.pid = in.pid();
-    h.monotonic = in.nanoseconds("monotonic", kLongestUp);
-    h.image = in.bytes();
-    return in.result(h);
-}
+#define OMX_FRAME(F, type)                                                   \
+    void F::encode(Writer& w) const { Put put(w); fields(put, *this); }      \
+    Result<F> F::decode(View body) { return take<F>(FrameType::type, body); }
+#define OMX_FRAME_WITH_TAIL(F, type)                                         \
+    OMX_FRAME(F, type)                                                       \
+    void F::encode_head(Writer& w) const {                                   \
+        Put put(w, Put::Tail::left_out);                                     \
+        fields(put, *this);                                                  \
+    }
 
-void ReadyFrame::encode(Writer& w) const {
-    w.put(pid.value);
-    w.bytes(std::as_bytes(std::span(whole)));
-}
+OMX_FRAME(Hello, hello)
+OMX_FRAME(Refuse, refuse)
+OMX_FRAME_WITH_TAIL(ImageFrame, image)
+OMX_FRAME(ImageDone, image_done)
+OMX_FRAME(SignalFrame, signal)
+OMX_FRAME(KillFrame, kill)
+OMX_FRAME(GoneFrame, gone)
+OMX_FRAME(LostFrame, lost)
+OMX_FRAME(FreezeFrame, freeze)
+OMX_FRAME(MaskFrame, mask)
+OMX_FRAME(SchedulingFrame, scheduling)
+OMX_FRAME(LaneAsk, lane_ask)
+OMX_FRAME(LaneHello, lane)
+OMX_FRAME(UndoFrame, undo)
+OMX_FRAME(FileGet, file_get)
+OMX_FRAME_WITH_TAIL(FileData, file_data)
+OMX_FRAME(FileDone, file_done)
+OMX_FRAME(SharedFrame, shared)
+OMX_FRAME(SharedDone, shared_done)
+OMX_FRAME(SharedOver, shared_over)
+OMX_FRAME(ComeFrame, come)
+OMX_FRAME(LeaveFrame, leave)
+OMX_FRAME(HomecomingFrame, homecoming)
+OMX_FRAME(ReadyFrame, ready)
+OMX_FRAME_WITH_TAIL(PagesFrame, pages)
+OMX_FRAME(ProcAsk, proc_ask)
+OMX_FRAME(ProcTold, proc_told)
+OMX_FRAME(ClockAsk, clock_ask)
+OMX_FRAME(ClockFrame, clock)
+OMX_FRAME(AskFrame, ask)
+OMX_FRAME(PlacedFrame, placed)
+OMX_FRAME(MovedFrame, moved)
 
-Result<ReadyFrame> ReadyFrame::decode(View body) {
-    Body in(FrameType::ready, body);
-    ReadyFrame r;
-    r.pid = in.pid();
-    View files = in.bytes();
-    in.require(files.size() % sizeof(uint32_t) == 0, "whole", "is no list of numbers");
-    r.whole.resize(files.size() / sizeof(uint32_t));
-    std::memcpy(r.whole.data(), files.data(), r.whole.size() * sizeof(uint32_t));
-    return in.result(std::move(r));
-}
-
-void PagesFrame::encode_head(Writer& w) const {
-    w.put(pid.value);
-    w.put(address);
-    put_flag(w, last);
-    w.put(static_cast<uint32_t>(data.size()));
-}
-
-void PagesFrame::encode(Writer& w) const {
-    encode_head(w);
-    w.raw(data.data(), data.size());
-}
-
-Result<PagesFrame> PagesFrame::decode(View body) {
-    Body in(FrameType::pages, body);
-    PagesFrame p;
-    p.pid = in.pid();
-    p.address = in.get<uint64_t>();
-    p.last = in.flag("last");
-    p.data = in.bytes();
-    in.require(p.address <= INT64_MAX - kMaxFrameBytes, "address", "is beyond any memory");
-    return in.result(p);
-}
-
-void ProcAsk::encode(Writer& w) const {
-    w.put(pid.value);
-    w.put(task.value);
-    w.put(file);
-    put_flag(w, of_thread);
-    put_flag(w, write);
-    w.put(offset);
-    w.put(bytes);
-    w.bytes(data);
-}
-
-Result<ProcAsk> ProcAsk::decode(View body) {
-    Body in(FrameType::proc_ask, body);
-    ProcAsk a;
-    a.pid = in.pid();
-    a.task = in.tid();
-    a.file = in.get<uint8_t>();
-    a.of_thread = in.flag("of_thread");
-    a.write = in.flag("write");
-    a.offset = in.get<uint64_t>();
-    a.bytes = in.get<uint32_t>();
-    a.data = in.bytes();
-    in.require(a.bytes <= kMaxFrameBytes / 2, "bytes", "is more than a frame holds");
-    return in.result(a);
-}
-
-void ProcTold::encode(Writer& w) const {
-    w.put(error);
-    w.put(written);
-    w.bytes(data);
-}
-
-Result<ProcTold> ProcTold::decode(View body) {
-    Body in(FrameType::proc_told, body);
-    ProcTold t;
-    t.error = in.get<int32_t>();
-    t.written = in.get<uint32_t>();
-    t.data = in.bytes();
-    in.require(t.error >= 0 && t.error <= kGreatestErrno, "error", "is no errno");
-    return in.result(t);
-}
-
-// ---- clocks ----
-
-void ClockAsk::encode(Writer& w) const { w.put(asked); }
-
-Result<ClockAsk> ClockAsk::decode(View body) {
-    Body in(FrameType::clock_ask, body);
-    ClockAsk c{in.get<int64_t>()};
-    return in.result(c);
-}
-
-void ClockFrame::encode(Writer& w) const {
-    for (int64_t ns : {asked, monotonic, realtime, tai, boottime, raw}) w.put(ns);
-}
-
-Result<ClockFrame> ClockFrame::decode(View body) {
-    Body in(FrameType::clock, body);
-    ClockFrame c;
-    c.asked = in.get<int64_t>();
-    c.monotonic = in.nanoseconds("monotonic", kLongestUp);
-    c.realtime = in.nanoseconds("realtime", kLatest);
-    c.tai = in.nanoseconds("tai", kLatest);
-    c.boottime = in.nanoseconds("boottime", kLongestUp);
-    c.raw = in.nanoseconds("raw", kLongestUp);
-    return in.result(c);
-}
+// ---- parts of bodies ----
 
 void FileKey::encode(Writer& w) const {
     w.put(handle);
@@ -610,65 +412,6 @@ FileKey FileKey::read(Reader& in) {
     return k;
 }
 
-// ---- between a supervisor and commands ----
-
-void AskFrame::encode(Writer& w) const {
-    w.put(version);
-    w.put(wish);
-    w.put(pid.value);
-}
-
-Result<AskFrame> AskFrame::decode(View body) {
-    Body in(FrameType::ask, body);
-    AskFrame a{.version = in.get<uint32_t>()};
-    if (body.size() >= sizeof a.version && a.version != kProtocolVersion) return a;
-    a.wish = in.get<Wish>();
-    in.require(a.wish >= Wish::list && a.wish <= Wish::detach, "wish", "is none that there is");
-    a.pid.value = in.get<pid_t>();
-    in.require(a.pid.value >= 0, "pid", "is negative");
-    return in.result(a);
-}
-
-void PlacedFrame::encode(Writer& w) const {
-    w.put(pid.value);
-    put_text(w, program, kMaxReasonBytes);
-    put_text(w, place, kMaxNameBytes);
-    put_text(w, why, kMaxReasonBytes);
-    w.put(calls);
-    w.put(since_ms);
-}
-
-Result<PlacedFrame> PlacedFrame::decode(View body) {
-    Body in(FrameType::placed, body);
-    PlacedFrame p;
-    p.pid = in.pid();
-    p.program = in.text("program", kMaxReasonBytes);
-    p.place = in.text("place", kMaxNameBytes);
-    p.why = in.text("why", kMaxReasonBytes);
-    p.calls = in.get<uint64_t>();
-    p.since_ms = in.get<uint64_t>();
-    return in.result(std::move(p));
-}
-
-void MovedFrame::encode(Writer& w) const {
-    w.put(step);
-    w.put(bytes);
-    w.put(still_us);
-    put_text(w, text, kMaxReasonBytes);
-}
-
-Result<MovedFrame> MovedFrame::decode(View body) {
-    Body in(FrameType::moved, body);
-    MovedFrame m{.step = in.get<Step>()};
-    in.require(m.step <= Step::failed, "step", "is none that there is");
-    m.bytes = in.get<uint64_t>();
-    m.still_us = in.get<uint64_t>();
-    m.text = in.text("text", kMaxReasonBytes);
-    return in.result(std::move(m));
-}
-
-// ---- shared files ----
-
 void SharedGrant::encode(Writer& w) const {
     put_flag(w, writable);
     w.put(grant);
@@ -685,65 +428,6 @@ SharedGrant SharedGrant::read(Reader& in) {
     if (writable > 1 || g.content.size() > kMaxSharedBytes) in.refuse();
     g.writable = writable == 1;
     return g;
-}
-
-void SharedFrame::encode(Writer& w) const {
-    w.put(handle);
-    w.put(number);
-    w.put(bytes);
-    w.put(static_cast<uint32_t>(changes.size()));
-    for (auto& c : changes) {
-        w.put(c.offset);
-        w.bytes(c.data);
-    }
-}
-
-Result<SharedFrame> SharedFrame::decode(View body) {
-    Body in(FrameType::shared, body);
-    SharedFrame f;
-    f.handle = in.get<uint64_t>();
-    f.number = in.get<uint64_t>();
-    f.bytes = in.get<uint64_t>();
-    auto count = in.get<uint32_t>();
-    in.require(f.bytes <= kMaxSharedBytes, "bytes", "is more than can be shared");
-    in.require(count <= kMaxSharedBytes, "count", "is more than can be shared");
-    uint64_t end = 0;
-    for (uint32_t i = 0; i < count && in.fine(); i++) {
-        Change c;
-        c.offset = in.get<uint32_t>();
-        c.data = in.bytes();
-        in.require(c.offset >= end && !c.data.empty(), "offset", "is out of order");
-        end = uint64_t{c.offset} + c.data.size();
-        in.require(end <= kMaxSharedBytes, "offset", "is beyond what can be shared");
-        f.changes.push_back(c);
-    }
-    return in.result(std::move(f));
-}
-
-void SharedDone::encode(Writer& w) const {
-    w.put(handle);
-    w.put(grant);
-}
-
-Result<SharedDone> SharedDone::decode(View body) {
-    Body in(FrameType::shared_done, body);
-    SharedDone d;
-    d.handle = in.get<uint64_t>();
-    d.grant = in.get<uint32_t>();
-    return in.result(d);
-}
-
-void SharedOver::encode(Writer& w) const {
-    w.put(handle);
-    put_text(w, reason, kMaxReasonBytes);
-}
-
-Result<SharedOver> SharedOver::decode(View body) {
-    Body in(FrameType::shared_over, body);
-    SharedOver o;
-    o.handle = in.get<uint64_t>();
-    o.reason = in.text("reason", kMaxReasonBytes);
-    return in.result(std::move(o));
 }
 
 }  // namespace omx
