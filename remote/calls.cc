@@ -216,7 +216,7 @@ void Worker::on_reply(uint64_t id, View body) {
     if (!refused && locks_memory(call.nr, call.args)) return finish_lock(*t, call, *reply);
     if (call.nr == SYS_mmap && call.notification && !reply->head.restart) return finish_mmap(*t, call, *reply);
     call_over(*t);
-    if (!shared_copies_.empty() && !shared_tick_ms_) tick_for_shared(1);
+    if (!shared_copies_.empty() && !shared_tick_.is_set()) tick_for_shared(1);
     if (call.notification) finish_call(*t, call, *reply);
     else held_reply(*t, call, *reply);
 }

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/timerfd.h>
 #include <thread>
 
 namespace omx {
@@ -254,17 +253,7 @@ void Worker::look_at_cpu_timers() {
         for (auto& [id, timer] : p->cpu_timers)
             if (auto left = look_at(*p, id, timer)) next = std::min(next, *left);
     if (next == UINT64_MAX) return;
-    if (!cpu_look_) {
-        cpu_look_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-        if (!cpu_look_) return;
-        loop_.watch_readable(cpu_look_.get(), [this] {
-            uint64_t drained;
-            while (read(cpu_look_.get(), &drained, sizeof drained) > 0) {}
-            look_at_cpu_timers();
-        });
-    }
-    itimerspec when{{}, to_timespec(next)};
-    timerfd_settime(cpu_look_.get(), 0, &when, nullptr);
+    cpu_look_.ring_in(std::chrono::nanoseconds(next));
 }
 
 }  // namespace omx

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 
 namespace omx {
 namespace {
@@ -87,23 +86,12 @@ void Worker::let_go_of_shared(Process& p) {
 // ---- at rest ----
 
 void Worker::tick_for_shared(unsigned ms) {
-    if (!shared_tick_) {
-        shared_tick_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-        if (!shared_tick_) return;
-        loop_.watch_readable(shared_tick_.get(), [this] { on_shared_tick(); });
-    }
     shared_tick_ms_ = ms;
-    itimerspec when{};
-    when.it_value.tv_nsec = static_cast<long>(ms) * 1'000'000;
-    timerfd_settime(shared_tick_.get(), 0, &when, nullptr);
+    shared_tick_.ring_in(std::chrono::milliseconds(ms));
 }
 
 // While all who could write are in calls at home there is nothing to look for: the next answer begins it again.
 void Worker::on_shared_tick() {
-    uint64_t times;
-    (void)!read(shared_tick_.get(), &times, sizeof times);
-    auto ms = shared_tick_ms_;
-    shared_tick_ms_ = 0;
     if (shared_copies_.empty()) return;
     bool any = shared_copies_.tell();
     if (++shared_ticks_ % kTicksToLookForDone == 0) look_for_done();
@@ -111,7 +99,7 @@ void Worker::on_shared_tick() {
         return std::ranges::any_of(p.second->threads,
                                    [&](pid_t tid) { return guests_.thread(HomeTid(tid))->call.id == 0; });
     });
-    if (somebody_runs && !shared_copies_.empty()) tick_for_shared(any ? kSoonestMs : std::min(2 * ms, kLatestMs));
+    if (somebody_runs && !shared_copies_.empty()) tick_for_shared(any ? kSoonestMs : std::min(2 * shared_tick_ms_, kLatestMs));
 }
 
 // ---- what home says ----

@@ -125,8 +125,6 @@ void Worker::end_everything() {
     for (auto& [pid, p] : guests_.processes())
         if (p->listener) loop_.unwatch_readable(p->listener->fd());
     if (children_) loop_.unwatch_readable(children_.get());
-    if (shared_tick_) loop_.unwatch_readable(shared_tick_.get());
-    shared_tick_.reset();
     if (news_) loop_.unwatch_readable(setup_.lane_door.get());
     children_.reset();
 }

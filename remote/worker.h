@@ -18,6 +18,7 @@
 #pragma once
 #include "loader/address_gaps.h"
 #include "loader/guest_capture.h"
+#include "protocol/alarm.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
 #include "protocol/spin.h"
@@ -321,8 +322,8 @@ private:
     Contents contents_;
     LazyFiles lazy_files_;                                       // outlives all who have one
     SharedCopies shared_copies_;
-    UniqueFd shared_tick_;                                       // a timerfd: when they are looked at without a call
-    unsigned shared_tick_ms_ = 0, shared_ticks_ = 0;             // 0: it isn't set
+    Alarm shared_tick_{loop_, [this] { on_shared_tick(); }};     // when they are looked at without a call
+    unsigned shared_tick_ms_ = 0, shared_ticks_ = 0;             // how long it was set for last, how often it rang
     Guests guests_;
     UniqueFd children_;                                          // signalfd of SIGCHLD
     std::unordered_map<HomePid, std::unique_ptr<Restore>> restores_;
@@ -338,7 +339,7 @@ private:
     std::vector<SchedulingFrame> early_scheduling_;
     void catch_up(Process&);
     std::unordered_map<HomePid, EndedUse> ended_use_;            // until somebody has waited for them, or they are back
-    UniqueFd cpu_look_;                                          // a timerfd: when CPU timers are to be looked at
+    Alarm cpu_look_{loop_, [this] { look_at_cpu_timers(); }};
     uint64_t last_call_ = 0, last_restore_ = 0, last_wanted_ = 0;
     uint64_t calls_on_the_way_ = 0, long_calls_ = 0;             // the latter among the former
     HomeTid last_caller_;

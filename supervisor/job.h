@@ -21,6 +21,7 @@
 #include "loader/capture.h"
 #include "loader/image.h"
 #include "loader/proc_files.h"
+#include "protocol/alarm.h"
 #include "protocol/link.h"
 #include "protocol/loop.h"
 #include "protocol/spin.h"
@@ -291,6 +292,7 @@ private:
     void on_shared_done(const SharedDone&);
     void sync_shared(Thread&, const CallHead&, const CallOrigin&);
     void watch_shared();
+    void on_shared_events();
 
     Thread* thread(HomeTid);
     Process* process(HomePid);
@@ -316,9 +318,9 @@ private:
     bool stats_written_ = false;
     Spinner::Clock::time_point clocks_told_ = Spinner::Clock::now();
     UniqueFd clock_set_;                                       // readable when somebody has set CLOCK_REALTIME
-    UniqueFd home_timer_;                                      // when who is in early_ may go on
+    Alarm due_{loop_, [this] { go_on_who_is_due(); }};         // when who is in early_ may go on
     std::vector<HomePid> early_;                               // all of it is here, its clock is ahead of ours
-    UniqueFd scheduling_look_;                                 // a timerfd: when it is to be looked at again
+    Alarm scheduling_look_{loop_, [this] { look_at_scheduling(); }};
     UniqueFd signals_;                                         // signalfd of SIGCHLD and of what asks to end
     bool asked_to_end_ = false;
     std::unordered_map<HomePid, std::unique_ptr<Process>> processes_;
@@ -330,6 +332,7 @@ private:
     uint64_t last_proc_call_ = 0;
     SharedFiles shared_;
     bool shared_watched_ = false;
+    Alarm opened_look_{loop_, [this] { if (link_up_) shared_.look_at_opened(link_); }};
     std::unordered_map<uint64_t, UniqueFd> shared_memory_;     // of processes on their way home, by the node's inode
     std::unordered_map<HomePid, Bytes> late_images_;           // of programs executed before that
     std::unordered_set<HomePid> came_home_;                    // whose guests the node has not yet said to be gone

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <fcntl.h>
@@ -129,19 +128,11 @@ void Job::go_on_when_due(Process& p) {
     clock_gettime(CLOCK_MONOTONIC_COARSE, &shown);
     int64_t early = p.homecoming->monotonic - (shown.tv_sec * kSecond + shown.tv_nsec);
     if (early <= 0 || early > kLongestHold) return memory_is_whole(p);
-    if (!home_timer_) {
-        home_timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-        loop_.watch_readable(home_timer_.get(), [this] { go_on_who_is_due(); });
-    }
+    if (!due_.ring_in(std::chrono::nanoseconds(early))) return memory_is_whole(p);
     early_.push_back(p.pid);
-    itimerspec when{{}, {early / kSecond, early % kSecond}};
-    timerfd_settime(home_timer_.get(), 0, &when, nullptr);
 }
 
 void Job::go_on_who_is_due() {
-    uint64_t drained;
-    while (read(home_timer_.get(), &drained, sizeof drained) > 0) {
-    }
     for (auto pid : std::exchange(early_, {}))
         if (auto p = process(pid); p && p->homecoming && p->homecoming->all_here && !p->kill_sent)
             go_on_when_due(*p);

@@ -75,7 +75,7 @@ void Job::on_exec(HomeTid tid) {
     p->is_now(true, "");
     p->image_on_its_way = link_up_;
     t.scheduling = image->threads.at(0).scheduling;
-    if (!scheduling_look_) look_at_scheduling();
+    if (!scheduling_look_.is_set()) look_at_scheduling();
     tracee::die_with_supervisor(tid, true);
     p->emptying = emptying(*image);
     p->trap_action.reset();

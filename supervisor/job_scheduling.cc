@@ -5,7 +5,6 @@
 #include "supervisor/job.h"
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 
 namespace omx {
 
@@ -50,22 +49,9 @@ void Job::look_at_scheduling() {
     constexpr int kShareOfTime = 1000;
     auto began = steady_clock::now();
     for (auto& [tid, t] : threads_) tell_scheduling(*t);
-    if (count_away() == 0) {
-        if (scheduling_look_) loop_.unwatch_readable(scheduling_look_.get());
-        return scheduling_look_.reset();
-    }
-    if (!scheduling_look_) {
-        scheduling_look_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-        if (!scheduling_look_) return;
-        loop_.watch_readable(scheduling_look_.get(), [this] {
-            uint64_t drained;
-            while (read(scheduling_look_.get(), &drained, sizeof drained) > 0) {}
-            look_at_scheduling();
-        });
-    }
+    if (count_away() == 0) return;
     auto pause = std::max<nanoseconds>(seconds(1), kShareOfTime * (steady_clock::now() - began));
-    itimerspec when{{}, {pause / seconds(1), (pause % seconds(1)).count()}};
-    timerfd_settime(scheduling_look_.get(), 0, &when, nullptr);
+    scheduling_look_.ring_in(pause);
 }
 
 }  // namespace omx

@@ -23,9 +23,14 @@ void Job::share_file(Thread& t, UniqueFd file) {
 void Job::watch_shared() {
     if (std::exchange(shared_watched_, true)) return;
     if (shared_.events() >= 0)
-        loop_.watch_readable(shared_.events(), [this] { if (link_up_) shared_.on_events(link_); });
-    if (shared_.opened() >= 0)
-        loop_.watch_readable(shared_.opened(), [this] { if (link_up_) shared_.look_at_opened(link_); });
+        loop_.watch_readable(shared_.events(), [this] { on_shared_events(); });
+}
+
+void Job::on_shared_events() {
+    constexpr std::chrono::milliseconds kTimeToMap{20};
+    bool opened = link_up_ && shared_.on_events(link_);
+    // Once for many that open one behind the other.
+    if (opened && !opened_look_.is_set()) opened_look_.ring_in(kTimeToMap);
 }
 
 // Ahead of everything from which a guest may learn that something has happened here.

@@ -5,7 +5,6 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -17,7 +16,7 @@ namespace omx {
 
 namespace {
 constexpr size_t kMostFiles = 128, kMostBytes = 4 * kMaxSharedBytes;
-constexpr long kXfs = 0x58465342, kTimeToMapMs = 20;
+constexpr long kXfs = 0x58465342;
 
 // Where stores into a mapping and write() meet in one page cache, and nobody on another machine has the file, too.
 bool one_page_cache(int fd) {
@@ -171,12 +170,11 @@ void SharedFiles::on_done(const SharedDone& done) {
 
 void SharedFiles::watch(File& f) {
     if (!events_) events_.reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (!opened_) opened_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     auto path = fmt::format("/proc/self/fd/{}", f.fd.get());
     f.watch = inotify_add_watch(events_.get(), path.c_str(), IN_MODIFY | IN_OPEN);
 }
 
-void SharedFiles::on_events(Link& link) {
+bool SharedFiles::on_events(Link& link) {
     alignas(inotify_event) char events[4096];
     bool changed = false, opened = false;
     for (ssize_t n; (n = read(events_.get(), events, sizeof events)) > 0;)
@@ -190,16 +188,10 @@ void SharedFiles::on_events(Link& link) {
                 if (f->watch == event.wd) f->opened = opened = true;
         }
     if (changed) tell(link);
-    itimerspec soon{}, left{};
-    soon.it_value.tv_nsec = kTimeToMapMs * 1'000'000;
-    // Once for many that open it one behind the other.
-    if (opened && timerfd_gettime(opened_.get(), &left) == 0 && !left.it_value.tv_sec && !left.it_value.tv_nsec)
-        timerfd_settime(opened_.get(), 0, &soon, nullptr);
+    return opened;
 }
 
 void SharedFiles::look_at_opened(Link& link) {
-    uint64_t times;
-    (void)!read(opened_.get(), &times, sizeof times);
     for (auto& [handle, f] : files_)
         if (std::exchange(f->opened, false) && !f->over)
             if (auto who = somebody_else_has(f->fd.get(), f->memory); !who.empty()) end(*f, link, who);

@@ -45,12 +45,11 @@ public:
     // msync of a file, or (0) of all. A result of the kernel's.
     int64_t sync(uint64_t handle, int flags) const;
 
-    // What happens to these files here while no answer is due: readable when one has been changed or opened (inotify),
-    // and some time after one was opened. -1: nothing to watch yet, or the kernel has no more of these.
+    // What happens to these files here while no answer is due: readable when one has been changed or opened (inotify).
+    // -1: nothing to watch yet, or the kernel has no more of these.
     int events() const { return events_.get(); }
-    int opened() const { return opened_.get(); }
-    void on_events(Link&);
-    // Who has opened it may have mapped it by now.
+    // True: somebody has opened one. Once he has had the time to map it: look_at_opened.
+    bool on_events(Link&);
     void look_at_opened(Link&);
 
     bool empty() const { return files_.empty(); }
@@ -59,7 +58,7 @@ public:
 
 private:
     void watch(File&);
-    UniqueFd events_, opened_;
+    UniqueFd events_;
     std::map<uint64_t, std::unique_ptr<File>> files_;       // by handle
 };
 

@@ -1,4 +1,5 @@
 // Both backends must behave alike: every case runs with each.
+#include "protocol/alarm.h"
 #include "protocol/loop.h"
 #include "protocol/unique_fd.h"
 #include <doctest/doctest.h>
@@ -287,4 +288,27 @@ TEST_CASE("loop: signalfd") {
     while (got == 0) with.turn(-1);
     CHECK(got == SIGUSR2);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE("an alarm rings once, when it was set for last") {
+    using namespace std::chrono;
+    for (auto kind : {omx::LoopKind::io_uring, omx::LoopKind::epoll}) {
+        auto loop = omx::Loop::make(kind);
+        if (!loop) continue;                                 // switched off on this machine
+        int rung = 0, other = 0;
+        omx::Alarm alarm(**loop, [&] { rung++; }), late(**loop, [&] { other++; });
+        CHECK(!alarm.is_set());
+        REQUIRE(alarm.ring_in(hours(1)));
+        REQUIRE(alarm.ring_in(microseconds(100)));
+        CHECK(alarm.is_set());
+        while (!rung) REQUIRE((*loop)->run_once(-1));
+        CHECK(!alarm.is_set());
+        {
+            omx::Alarm never(**loop, [&] { rung = 100; });
+            REQUIRE(never.ring_in(nanoseconds(0)));
+        }
+        REQUIRE(late.ring_in(milliseconds(2)));
+        while (!other) REQUIRE((*loop)->run_once(-1));
+        CHECK(rung == 1);
+    }
 }
