@@ -1,6 +1,8 @@
 """Cases of files that a guest has mapped shared and that somebody outside of its job reads, writes, or maps, too."""
 import json
+import mmap
 import os
+import signal
 
 from context import FAR_MODES, read_line, wait_until
 
@@ -35,18 +37,23 @@ def ended(ctx, process, mode):
         return [(p["where"], p["reason"]) for p in json.load(f)["processes"]]
 
 
+def answers(ctx, process, mode, store, load):
+    """What somebody stores in the first byte the guest copies to the second one, up to the end."""
+    for turn in 1, 2, 3, 4, 5, 255:
+        store(turn)
+        if turn < 255:
+            wait_until(ctx, lambda: load() == turn, f"{mode}: no answer in turn {turn}")
+    says(ctx, process, mode, b"saw the end\n")
+
+
 def case_shared_file_read_and_written_by_others(ctx):
     """While the guest makes no call at all."""
     for mode in FAR_MODES:
         path = fresh_file(ctx)
         process = maps_shared(ctx, mode, path)
         with open(path, "r+b", buffering=0) as file:
-            for turn in 1, 2, 3, 4, 5, 255:
-                os.pwrite(file.fileno(), bytes([turn]), 0)
-                if turn < 255:
-                    wait_until(ctx, lambda: os.pread(file.fileno(), 1, 1) == bytes([turn]),
-                               f"{mode}: no answer in turn {turn}")
-        says(ctx, process, mode, b"saw the end\n")
+            answers(ctx, process, mode, lambda turn: os.pwrite(file.fileno(), bytes([turn]), 0),
+                    lambda: os.pread(file.fileno(), 1, 1)[0])
         where = ended(ctx, process, mode)
         ctx.expect(where == [("away", "")], f"{mode}: {where}")
 
@@ -57,18 +64,16 @@ def case_shared_file_mapped_by_others(ctx):
         for before in True, False:
             path = fresh_file(ctx)
             process = None if before else maps_shared(ctx, mode, path)
-            other = ctx.start([ctx.guest("outsider"), "share", path])           # natively: it does as the guest does
+            # Of the guest's own user, whose processes its supervisor sees. Stopped, so that all answers are the guest's.
+            other = ctx.start([ctx.guest("outsider"), "share", path])
             says(ctx, other, mode, b"mapped\n")
+            os.kill(other.pid, signal.SIGSTOP)
             process = process or maps_shared(ctx, mode, path)
             wait_until(ctx, lambda: "memfd:" not in open(f"/proc/{process.pid}/maps").read(),
                        f"{mode}, {before}: the guest doesn't come home")
-            with open(path, "r+b", buffering=0) as file:
-                for turn in 1, 2, 3, 4, 5, 255:
-                    os.pwrite(file.fileno(), bytes([turn]), 0)
-                    if turn < 255:
-                        wait_until(ctx, lambda: os.pread(file.fileno(), 1, 1) == bytes([turn]),
-                                   f"{mode}, {before}: no answer in turn {turn}")
-            says(ctx, process, mode, b"saw the end\n")
+            with open(path, "r+b") as file, mmap.mmap(file.fileno(), 4096) as memory:
+                answers(ctx, process, mode, lambda turn: memory.__setitem__(0, turn), lambda: memory[1])
+            os.kill(other.pid, signal.SIGCONT)
             says(ctx, other, mode, b"saw the end\n")
             ctx.end(other, b"")
             where = ended(ctx, process, mode)
