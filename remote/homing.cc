@@ -11,6 +11,7 @@
 #include "remote/homing.h"
 #include "loader/blobs.h"
 #include "loader/guest_capture.h"
+#include "loader/task_status.h"
 #include "loader/vdso_symbols.h"
 #include "remote/call_sites.h"
 #include "remote/debug.h"
@@ -18,7 +19,6 @@
 #include <algorithm>
 #include <csignal>
 #include <elf.h>
-#include <fstream>
 #include <linux/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -43,10 +43,8 @@ bool is_fault(const siginfo_t& info) {
 namespace {
 // Gone, or a zombie.
 bool has_ended(HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/stat", tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto behind_name = text.rfind(") ");
-    return behind_name == text.npos || text[behind_name + 2] == 'Z' || text[behind_name + 2] == 'X';
+    auto state = TaskStatus(tid).state();
+    return state == 0 || state == 'Z' || state == 'X';
 }
 }  // namespace
 

@@ -5,11 +5,11 @@
 // A call that home's signal interrupted is answered with the kernel's own restart errno. That is only safe with a
 // PTRACE_INTERRUPT pending for that very thread (C): it makes the kernel look at signals, and so at the restart, even
 // if another thread gets the signal.
+#include "loader/task_status.h"
 #include "remote/debug.h"
 #include "remote/worker.h"
 #include <algorithm>
 #include <csignal>
-#include <fstream>
 #include <sys/syscall.h>
 #include <sys/ucontext.h>
 
@@ -31,22 +31,6 @@ bool is_of_timer(const siginfo_t& a, const siginfo_t& b) {
     return a.si_code == SI_TIMER && b.si_code == SI_TIMER && a.si_timerid == b.si_timerid;
 }
 
-struct SignalState { uint64_t thread_pending = 0, shared_pending = 0, blocked = 0; };
-
-SignalState signal_state(HomePid pid, HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/task/{}/status", pid.value, tid.value));
-    SignalState s;
-    for (std::string line; std::getline(file, line);) {
-        auto value = [&](std::string_view field, uint64_t& out) {
-            if (line.starts_with(field)) out = strtoull(line.c_str() + field.size(), nullptr, 16);
-        };
-        value("SigPnd:", s.thread_pending);
-        value("ShdPnd:", s.shared_pending);
-        value("SigBlk:", s.blocked);
-    }
-    return s;
-}
-
 }  // namespace
 
 // ---- frames ----
@@ -60,7 +44,7 @@ HomeTid Worker::who_is_timed(Process& p, int signal) {
         auto& t = *guests_.thread(HomeTid(tid));
         uint64_t used = read_cpu_clock({p.pid, t.tid}, 0).value_or(0);
         uint64_t since = used - std::min(used, t.timed_ns);
-        if (t.exiting || since <= used_most || signal_state(p.pid, t.tid).blocked & bit(signal)) continue;
+        if (t.exiting || since <= used_most || TaskStatus(t.tid).mask("SigBlk") & bit(signal)) continue;
         most = &t, used_most = since;
     }
     if (!most) return HomeTid();
@@ -311,9 +295,9 @@ void Worker::interrupt_call(Thread& t, const GuestCall& call, int restart_class)
 bool Worker::signal_comes_first(Thread& t, const GuestCall& call) {
     auto& p = *t.process;
     if (p.signals.empty()) return false;
-    auto own = signal_state(p.pid, t.tid);
-    auto mask = call.nr == SYS_rt_sigprocmask ? std::optional(own.blocked) : temporary_mask(t, call);
-    return mask && ((own.thread_pending | own.shared_pending) & ~*mask);
+    TaskStatus own(t.tid);
+    auto mask = call.nr == SYS_rt_sigprocmask ? std::optional(own.mask("SigBlk")) : temporary_mask(t, call);
+    return mask && (own.pending() & ~*mask);
 }
 
 // Home gives 516 for poll only: nanosleep and futex are local, and select and ppoll write what remains of their
@@ -359,12 +343,12 @@ std::optional<uint64_t> Worker::temporary_mask(Thread& t, const GuestCall& call)
 // the thread's own mask lets through needs no help: the kernel runs its handler and ends the call with EINTR.
 bool Worker::signal_waits(const Thread& t, uint64_t mask) {
     auto& p = *t.process;
-    auto own = signal_state(p.pid, t.tid);
-    uint64_t let_through = own.blocked & ~mask;
-    if (own.thread_pending & let_through) return true;
-    uint64_t shared = own.shared_pending & let_through;
+    TaskStatus own(t.tid);
+    uint64_t let_through = own.mask("SigBlk") & ~mask;
+    if (own.mask("SigPnd") & let_through) return true;
+    uint64_t shared = own.mask("ShdPnd") & let_through;
     for (pid_t tid : p.threads)
-        if (shared && HomeTid(tid) != t.tid) shared &= signal_state(p.pid, HomeTid(tid)).blocked;
+        if (shared && HomeTid(tid) != t.tid) shared &= TaskStatus(HomeTid(tid)).mask("SigBlk");
     return shared != 0;
 }
 

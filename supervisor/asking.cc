@@ -2,16 +2,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <sstream>
 
-#include "loader/proc_files.h"
+#include "loader/task_status.h"
 #include "supervisor/control.h"
 #include "supervisor/run.h"
 #include "supervisor/stats.h"
@@ -25,11 +22,8 @@ constexpr int kAnswerMs = 10'000;
 // Who is at the other end, the kernel says: the name alone could be anybody's.
 Result<std::unique_ptr<Link>> reach(pid_t supervisor, Loop& loop) {
     UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-    auto name = control_name(supervisor);
-    name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
-    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    if (!socket || connect(socket.get(), reinterpret_cast<sockaddr*>(&address), size) < 0)
+    ControlAddress address(supervisor);
+    if (!socket || connect(socket.get(), address.get(), address.size()) < 0)
         return fail_errno(fmt::format("supervisor {} can't be asked", supervisor));
     ucred peer{};
     socklen_t bytes = sizeof peer;
@@ -99,14 +93,11 @@ int failed(std::string_view what) {
 }
 
 Result<pid_t> supervisor_of(pid_t pid) {
-    std::ifstream file(fmt::format("/proc/{}/status", pid));
-    std::stringstream status;
-    if (!(status << file.rdbuf())) return fail(fmt::format("there is no process {}", pid));
-    auto text = status.str();
-    auto at = text.find("\nTracerPid:");
-    pid_t tracer = at == text.npos ? 0 : atoi(text.c_str() + at + 11);
+    TaskStatus status{HomePid(pid)};
+    if (!status.exists()) return fail(fmt::format("there is no process {}", pid));
+    auto tracer = status.number("TracerPid").value_or(0);
     if (tracer == 0) return fail(fmt::format("process {} is in no job of omxsup", pid));
-    return tracer;
+    return static_cast<pid_t>(tracer);
 }
 
 // However long it takes.

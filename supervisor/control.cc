@@ -1,7 +1,5 @@
 #include "supervisor/control.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 namespace omx {
@@ -10,7 +8,11 @@ namespace {
 constexpr size_t kMostClients = 64;
 }  // namespace
 
-std::string control_name(pid_t supervisor) { return fmt::format("omxsup/{}", supervisor); }
+ControlAddress::ControlAddress(pid_t supervisor) {
+    auto name = fmt::format("omxsup/{}", supervisor);
+    name.copy(address_.sun_path + 1, sizeof address_.sun_path - 1);
+    size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+}
 
 Control::Control(Loop& loop, Handler handler) : loop_(loop), handler_(std::move(handler)) {}
 
@@ -21,11 +23,8 @@ Control::~Control() {
 
 Status Control::open() {
     UniqueFd door(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-    auto name = control_name(getpid());
-    name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
-    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    if (!door || bind(door.get(), reinterpret_cast<sockaddr*>(&address), size) < 0 || listen(door.get(), 16) < 0)
+    ControlAddress address(getpid());
+    if (!door || bind(door.get(), address.get(), address.size()) < 0 || listen(door.get(), 16) < 0)
         return fail_errno("can't be asked for anything");
     door_ = std::move(door);
     loop_.watch_readable(door_.get(), [this] { on_connection(); });

@@ -1,6 +1,9 @@
 // Where commands (ps, migrate, detach) reach a supervisor: a socket named after it, for its own user and root, on this
 // machine only. What they ask is the job's business: see job_control.cc.
 #pragma once
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <map>
 #include <memory>
 
@@ -10,7 +13,15 @@ namespace omx {
 
 // In the abstract namespace: nothing is left behind by a supervisor that is killed. Whoever connects asks the kernel who
 // is at the other end.
-std::string control_name(pid_t supervisor);
+struct ControlAddress {
+    explicit ControlAddress(pid_t supervisor);
+    const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
+    socklen_t size() const { return size_; }
+
+private:
+    sockaddr_un address_{.sun_family = AF_UNIX, .sun_path = {}};
+    socklen_t size_;
+};
 
 class Control {
 public:

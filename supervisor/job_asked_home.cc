@@ -3,8 +3,8 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <fstream>
 
+#include "loader/task_status.h"
 #include "supervisor/job.h"
 
 namespace omx {
@@ -36,16 +36,10 @@ void Job::ask_home(Process& p, std::string_view reason) {
 
 // Of a task that has begun at home: whoever made it may be wanted here, with all that it starts.
 void Job::stay_like_parent(Process& child) {
-    std::ifstream status(fmt::format("/proc/{}/status", child.pid.value));
-    std::string field;
-    pid_t number = 0, group = 0, parent = 0;
-    while (status >> field) {
-        if (field != "Tgid:" && field != "PPid:") continue;
-        status >> number;
-        (field == "Tgid:" ? group : parent) = number;
-        if (field == "PPid:") break;
-    }
-    auto maker = process(HomePid(group == child.pid.value ? parent : group));
+    TaskStatus status(child.pid);
+    auto number = [&](std::string_view field) { return static_cast<pid_t>(status.number(field).value_or(0)); };
+    bool is_thread = number("Tgid") != child.pid.value;
+    auto maker = process(HomePid(number(is_thread ? "Tgid" : "PPid")));
     if (!maker || maker->away) return;
     child.why = maker->why;
     child.wanted_home = maker->wanted_home;

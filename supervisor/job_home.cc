@@ -2,7 +2,6 @@
 // again. Its memory: the deputy maps everything itself, by operations in its slots; contents are written by the
 // supervisor as a debugger does. Its threads: job_threads_home.cc.
 #include <linux/prctl.h>
-#include <dirent.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <filesystem>
 
 #include "loader/capture.h"
 #include "loader/node_vdso.h"
@@ -282,12 +282,10 @@ bool make_room_for_descriptors(const DeputyProcess& p, rlimit& before) {
     // To raise the hard one takes a privilege.
     if (prlimit(pid, RLIMIT_NOFILE, &more, nullptr) == 0) return true;
     prlimit(pid, RLIMIT_NOFILE, &most, nullptr);
-    size_t open = 0;
-    if (auto names = opendir(fmt::format("/proc/{}/fd", pid).c_str())) {
-        while (readdir(names)) open++;                     // with . and ..
-        closedir(names);
-    }
-    return before.rlim_max - std::min(before.rlim_max, rlim_t{open}) >= wanted;
+    std::error_code gone;
+    std::filesystem::directory_iterator numbers(fmt::format("/proc/{}/fd", pid), gone);
+    auto open = static_cast<rlim_t>(std::distance(begin(numbers), end(numbers)));
+    return before.rlim_max - std::min(before.rlim_max, open) >= wanted;
 }
 }  // namespace
 

@@ -5,8 +5,8 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <fstream>
 
+#include "loader/task_status.h"
 #include "supervisor/exec_again.h"
 #include "supervisor/job.h"
 
@@ -74,17 +74,6 @@ void Job::on_first_call(Process& p) {
     tracee::resume(tid);
 }
 
-namespace {
-bool continued(HomeTid tid) {
-    std::ifstream file(fmt::format("/proc/{}/status", tid.value));
-    uint64_t pending = 0;
-    for (std::string line; std::getline(file, line);)
-        if (line.starts_with("SigPnd:") || line.starts_with("ShdPnd:"))
-            pending |= strtoull(line.c_str() + 7, nullptr, 16);
-    return pending >> (SIGCONT - 1) & 1;
-}
-}  // namespace
-
 // To the next stop at a system call, where that is certain to come at once. False: it is dying, which has been seen to.
 // A stop for job control, which nothing can block, waits until then: here the thread is between two programs, or in
 // front of a call of ours. SIGSTOP is sent once more, unless SIGCONT has ended it already; of a stop that has begun we
@@ -100,7 +89,8 @@ bool Job::reach_call_stop(HomeTid tid) {
         else if (tracee::event_of(status) == 0 && WSTOPSIG(status) == SIGSTOP) stopped = true;
         else return on_stop(tid, status), false;
     }
-    if (stopped && !continued(tid)) syscall(SYS_tkill, tid.value, SIGSTOP);
+    bool continued = TaskStatus(tid).pending() >> (SIGCONT - 1) & 1;
+    if (stopped && !continued) syscall(SYS_tkill, tid.value, SIGSTOP);
     if (told) tracee::interrupt(tid);
     return true;
 }

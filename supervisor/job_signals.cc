@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 
+#include "loader/task_status.h"
 #include "supervisor/job.h"
 
 namespace omx {
@@ -17,20 +17,13 @@ constexpr uint16_t kRestartNoHand = 514;  // ERESTARTNOHAND: EINTR if a handler 
 
 bool ignored_by_default(int s) { return s == SIGCHLD || s == SIGURG || s == SIGWINCH || s == SIGCONT; }
 bool stops_by_default(int s) { return s == SIGSTOP || s == SIGTSTP || s == SIGTTIN || s == SIGTTOU; }
-
-// One hexadecimal line of /proc/PID/status. It is read afresh each time: signals are rare, and this is the truth.
-uint64_t status_mask(std::string_view text, std::string_view field) {
-    auto at = text.find(field);
-    return at == text.npos ? 0 : strtoull(text.data() + at + field.size(), nullptr, 16);
-}
 }  // namespace
 
 Job::Disposition Job::disposition(HomePid pid, int signal) {
-    std::ifstream file(fmt::format("/proc/{}/status", pid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
+    TaskStatus status(pid);
     uint64_t bit = uint64_t{1} << (signal - 1);
-    if (status_mask(text, "\nSigIgn:") & bit) return Disposition::ignored;
-    if (status_mask(text, "\nSigCgt:") & bit) return Disposition::handled;
+    if (status.mask("SigIgn") & bit) return Disposition::ignored;
+    if (status.mask("SigCgt") & bit) return Disposition::handled;
     if (ignored_by_default(signal)) return Disposition::ignored;
     return stops_by_default(signal) ? Disposition::stops : Disposition::fatal;
 }
@@ -173,10 +166,8 @@ void Job::shorten(Thread& t, uint64_t address) {
 
 // Another one, that is to interrupt the call.
 bool Job::handled_signal_waits(const Thread& t) {
-    std::ifstream file(fmt::format("/proc/{}/task/{}/status", t.process->pid.value, t.tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto pending = status_mask(text, "\nSigPnd:") | status_mask(text, "\nShdPnd:");
-    return pending & ~status_mask(text, "\nSigBlk:") & ~status_mask(text, "\nSigIgn:");
+    TaskStatus status(t.tid);
+    return status.pending() & ~status.mask("SigBlk") & ~status.mask("SigIgn");
 }
 
 // Ahead of the reply of the call it interrupts, because the link is ordered.
@@ -205,10 +196,8 @@ bool will_be_delivered(const DeputyThread& t) {
     auto& p = *t.process;
     if (!p.away || p.ending || p.guest_gone || p.stopped || !p.held.empty()) return false;
     if (t.state == DeputyThread::State::ended) return false;
-    std::ifstream file(fmt::format("/proc/{}/task/{}/status", p.pid.value, t.tid.value));
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    auto pending = status_mask(text, "\nSigPnd:") | status_mask(text, "\nShdPnd:");
-    return pending & ~status_mask(text, "\nSigBlk:") && text.find("\nState:\tD") == text.npos;
+    TaskStatus status(t.tid);
+    return status.pending() & ~status.mask("SigBlk") && status.state() != 'D';
 }
 
 bool will_be_delivered_to_one(const DeputyProcess& p) {

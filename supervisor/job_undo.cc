@@ -9,19 +9,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <fstream>
 
+#include "loader/task_status.h"
 #include "supervisor/job.h"
 
 namespace omx {
 
 namespace {
-bool sigchld_pending(HomePid pid) {
-    std::ifstream file(fmt::format("/proc/{}/status", pid.value));
-    for (std::string line; std::getline(file, line);)
-        if (line.starts_with("ShdPnd:")) return strtoull(line.c_str() + 7, nullptr, 16) >> (SIGCHLD - 1) & 1;
-    return false;
-}
+bool sigchld_pending(HomePid pid) { return TaskStatus(pid).mask("ShdPnd") >> (SIGCHLD - 1) & 1; }
 }  // namespace
 
 void Job::on_undo(const UndoFrame& frame) {

@@ -1,3 +1,4 @@
+#include "loader/task_status.h"
 #include "supervisor/new_program.h"
 
 #include <elf.h>
@@ -71,12 +72,6 @@ std::string text_of(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// The first number behind a field of /proc/PID/status; ~0: there is none.
-uint64_t status_number(std::string_view status, std::string_view field, int base) {
-    auto at = status.find(field);
-    return at == status.npos ? ~uint64_t{0} : strtoull(status.data() + at + field.size(), nullptr, base);
-}
-
 std::string by_descriptor(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 // Would the kernel have given this process another user, group or capabilities, were it not traced? A wrong yes costs
@@ -86,11 +81,11 @@ std::string raised_by(int executable, HomePid pid) {
     struct statvfs mount;
     if (fstat(executable, &file) != 0 || fstatvfs(executable, &mount) != 0) return "";
     if (mount.f_flag & ST_NOSUID) return "";
-    auto status = text_of(fmt::format("/proc/{}/status", pid.value));
-    if (status_number(status, "\nNoNewPrivs:", 10) == 1) return "";
-    if ((file.st_mode & S_ISUID) && file.st_uid != status_number(status, "\nUid:", 10)) return "setuid";
+    TaskStatus status(pid);
+    if (status.number("NoNewPrivs") == 1) return "";
+    if ((file.st_mode & S_ISUID) && file.st_uid != status.number("Uid")) return "setuid";
     constexpr mode_t setgid = S_ISGID | S_IXGRP;  // without the second it means something else
-    if ((file.st_mode & setgid) == setgid && file.st_gid != status_number(status, "\nGid:", 10)) return "setgid";
+    if ((file.st_mode & setgid) == setgid && file.st_gid != status.number("Gid")) return "setgid";
     bool capable = getxattr(by_descriptor(executable).c_str(), "security.capability", nullptr, 0) > 0;
     return capable ? "file capabilities" : "";
 }
@@ -113,8 +108,7 @@ std::string bound_to_home(HomePid pid) {
             stat(fmt::format("/proc/self/ns/{}", name).c_str(), &ours) == 0 && its.st_ino != ours.st_ino)
             return fmt::format("it is in a {} namespace of its own", name);
     }
-    if (status_number(text_of(fmt::format("/proc/{}/status", pid.value)), "\nSeccomp:", 10) != 0)
-        return "it has a filter for its system calls";
+    if (TaskStatus(pid).number("Seccomp") != 0) return "it has a filter for its system calls";
     return {};
 }
 
@@ -163,7 +157,7 @@ Judgement judge_new_program(HomePid pid, bool privileged, LeakCheckers& leak_che
 }
 
 bool may_trace_anybody() {
-    return status_number(text_of("/proc/self/status"), "\nCapEff:", 16) >> CAP_SYS_PTRACE & 1;
+    return TaskStatus(HomePid(getpid())).mask("CapEff") >> CAP_SYS_PTRACE & 1;
 }
 
 }  // namespace omx

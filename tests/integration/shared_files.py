@@ -64,7 +64,7 @@ def case_shared_file_mapped_by_others(ctx):
         for before in True, False:
             path = fresh_file(ctx)
             process = None if before else maps_shared(ctx, mode, path)
-            # Of the guest's own user, whose processes its supervisor sees. Stopped, so that all answers are the guest's.
+            # Of the guest's own user, whose processes its supervisor sees. Stopped: all answers are the guest's.
             other = ctx.start([ctx.guest("outsider"), "share", path])
             says(ctx, other, mode, b"mapped\n")
             os.kill(other.pid, signal.SIGSTOP)
