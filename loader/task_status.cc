@@ -11,7 +11,8 @@ namespace omx {
 TaskStatus::TaskStatus(HomeTid tid) {
     UniqueFd file(open(fmt::format("/proc/{}/status", tid.value).c_str(), O_RDONLY | O_CLOEXEC));
     char piece[4096];                                               // groups may be many
-    for (ssize_t n; file && (n = read(file.get(), piece, sizeof piece)) > 0;) text_.append(piece, static_cast<size_t>(n));
+    for (ssize_t n; file && (n = read(file.get(), piece, sizeof piece)) > 0;)
+        text_.append(piece, static_cast<size_t>(n));
 }
 
 // A process's name, the first field, has no line's end in it: the kernel writes it as \n.

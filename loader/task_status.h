@@ -1,5 +1,5 @@
-// /proc/PID/status of a task of this machine, as it was when it was read. Nothing of it is remembered anywhere: who asks is
-// rare, and the kernel knows.
+// /proc/PID/status of a task of this machine, as it was when it was read. Nothing of it is remembered anywhere: who asks
+// is rare, and the kernel knows.
 #pragma once
 #include "protocol/types.h"
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Something that a loop does once, some time from now (by CLOCK_MONOTONIC, timerfd_create(2)). Costs a descriptor from when
-// it is first set.
+// Something that a loop does once, some time from now (by CLOCK_MONOTONIC, timerfd_create(2)). Costs a descriptor from
+// when it is first set.
 #pragma once
 #include "protocol/loop.h"
 #include "protocol/unique_fd.h"

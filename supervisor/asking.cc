@@ -64,7 +64,8 @@ void take_processes(pid_t supervisor, Loop& loop, std::vector<PlacedFrame>& into
 
 std::string age(uint64_t ms) {
     auto s = ms / 1000;
-    return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60) : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+    if (s < 3600) return fmt::format("{}:{:02}", s / 60, s % 60);
+    return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
 void print_json(const std::vector<PlacedFrame>& processes) {

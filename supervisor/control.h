@@ -11,8 +11,8 @@
 
 namespace omx {
 
-// In the abstract namespace: nothing is left behind by a supervisor that is killed. Whoever connects asks the kernel who
-// is at the other end.
+// In the abstract namespace: nothing is left behind by a supervisor that is killed. Whoever connects asks the kernel
+// who is at the other end.
 struct ControlAddress {
     explicit ControlAddress(pid_t supervisor);
     const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
