@@ -85,27 +85,35 @@ template <class Take> Status read_through(int fd, uint64_t bytes, Take take) {
     return {};
 }
 
-Result<Hash> hash_of(int fd, uint64_t bytes) {
+// Each piece is also handed to `also`, which thus gets exactly what is hashed, whatever happens to the file meanwhile.
+template <class Also> Result<Hash> hash_of(int fd, uint64_t bytes, Also also) {
     struct FreeContext { void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); } };
     std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
     if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return fail("SHA-256 is missing");
-    OMX_TRY(read_through(fd, bytes, [&](View piece, uint64_t) -> Status {
+    OMX_TRY(read_through(fd, bytes, [&](View piece, uint64_t at) -> Status {
         if (EVP_DigestUpdate(context.get(), piece.data(), piece.size()) != 1) return fail("SHA-256 failed");
-        return {};
+        return also(piece, at);
     }));
     Hash hash;
     if (EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) != 1) return fail("SHA-256 failed");
     return hash;
 }
 
-Result<UniqueFd> copy_in_big_pages(const BigPageFiles& files, int fd, uint64_t bytes) {
+// A content that nobody can change any more, by a descriptor that can't write.
+struct Taken {
+    Hash hash;
+    UniqueFd file;
+};
+
+Result<Taken> copy_in_big_pages(const BigPageFiles& files, int fd, uint64_t bytes) {
     auto copy = files.make(bytes);
     if (!copy) return std::unexpected(copy.error());
-    OMX_TRY(read_through(fd, bytes, [&](View piece, uint64_t at) -> Status {
+    auto hash = hash_of(fd, bytes, [&](View piece, uint64_t at) -> Status {
         auto put = pwrite(copy->writer.get(), piece.data(), piece.size(), static_cast<off_t>(at));
         return put == static_cast<ssize_t>(piece.size()) ? Status() : fail_errno("no room for a copy in big pages");
-    }));
-    return std::move(copy->reader);
+    });
+    if (!hash) return std::unexpected(hash.error());
+    return Taken{*hash, std::move(copy->reader)};
 }
 
 // The daemon needs descriptors for more than this: at most a quarter of what it may have.
@@ -132,7 +140,7 @@ struct FileCache::Impl {
     Result<UniqueFd> find(const Identity&);
     Result<UniqueFd> store(const std::string& owner, const FileKey&, int file);
     Result<UniqueFd> use(std::list<Content>::iterator);
-    Result<UniqueFd> kept(int file, uint64_t bytes) const;
+    Result<Taken> take(int file, uint64_t bytes, const Status& sealed) const;
     void drop(std::list<Content>::iterator);
     void remember(Identity, const Hash&);
 };
@@ -143,11 +151,17 @@ void FileCache::Impl::drop(std::list<Content>::iterator content) {
     contents.erase(content);
 }
 
-// What was sealed is safe as it is; a copy is quicker to map for all who come later.
-Result<UniqueFd> FileCache::Impl::kept(int file, uint64_t bytes) const {
+// What its worker could still change counts as what it is when it is copied. What was sealed is safe as it is; a copy is
+// quicker to map for all who come later.
+Result<Taken> FileCache::Impl::take(int file, uint64_t bytes, const Status& sealed) const {
     if (big_pages)
-        if (auto copy = copy_in_big_pages(*big_pages, file, bytes)) return copy;
-    return reopen(file);
+        if (auto copy = copy_in_big_pages(*big_pages, file, bytes); copy || !sealed) return copy;
+    if (!sealed) return std::unexpected(sealed.error());
+    auto hash = hash_of(file, bytes, [](View, uint64_t) { return Status(); });
+    if (!hash) return std::unexpected(hash.error());
+    auto reader = reopen(file);
+    if (!reader) return std::unexpected(reader.error());
+    return Taken{*hash, std::move(*reader)};
 }
 
 // Hands a content out and makes it the most recent. A worker may have taken away its permissions (it made the memfd):
@@ -192,30 +206,21 @@ Result<UniqueFd> FileCache::Impl::store(const std::string& owner, const FileKey&
         if (!sealed) return std::unexpected(sealed.error());
         return reopen(file);
     }
-    // What its worker could still change counts as what it is when it is copied.
-    UniqueFd copied;
-    if (!sealed) {
-        auto copy = copy_in_big_pages(*big_pages, file, bytes);
-        if (!copy) return std::unexpected(copy.error());
-        copied = std::move(*copy);
-    }
-
-    auto hash = hash_of(copied ? copied.get() : file, bytes);
-    if (!hash) return std::unexpected(hash.error());
-    if (auto known = by_hash.find(*hash); known != by_hash.end()) {
+    auto taken = take(file, bytes, sealed);
+    if (!taken) return std::unexpected(taken.error());
+    auto& hash = taken->hash;
+    if (auto known = by_hash.find(hash); known != by_hash.end()) {
         if (auto canonical = use(known->second)) {
-            remember(Identity::of(owner, key), *hash);
+            remember(Identity::of(owner, key), hash);
             return canonical;
         }
     }
     while (!contents.empty() && (held_bytes + held > limit_bytes || contents.size() >= max_contents))
         drop(std::prev(contents.end()));
-    auto copy = copied ? std::move(copied) : kept(file, bytes);
-    if (!copy) return std::unexpected(copy.error());
-    contents.push_front({*hash, std::move(*copy), held});
-    by_hash[*hash] = contents.begin();
+    contents.push_front({hash, std::move(taken->file), held});
+    by_hash[hash] = contents.begin();
     held_bytes += held;
-    remember(Identity::of(owner, key), *hash);
+    remember(Identity::of(owner, key), hash);
     return use(contents.begin());
 }
 
